@@ -1,0 +1,179 @@
+// What the data path (pod proxies, workload manager) needs of the control-side half of ztunnel: certificates, mesh
+// state, telemetry, DNS, readiness. Only interfaces and plain data, so that each half is tested with fakes of the other.
+// Nothing here is process-wide by nature: all of it is handed to a pod proxy when it is made.
+
+import type { SpiffeId } from '../model/identity.ts';
+import type { Ip } from '../model/ip.ts';
+import type { Workload } from '../model/workload.ts';
+import type { World } from '../model/world.ts';
+import type { ConnectionInfo, ConnectionTelemetry } from '../telemetry/connection.ts';
+
+export type Unsubscribe = () => void;
+
+// ---- certificates ------------------------------------------------------------------------------------------------
+
+/** A workload's certificate and what it trusts, ready for a TLS context. Never logged, never written. */
+export interface WorkloadCertificate {
+  readonly identity: SpiffeId;
+  /** Leaf, then intermediates, PEM. */
+  readonly chainPem: string;
+  readonly keyPem: string;
+  /** The root bundle of the authority's answer, PEM: the only trust anchors for peers. */
+  readonly rootsPem: string;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+}
+
+/** `realTime`: a connection waits; `warmup`: prefetch; `background`: refresh. */
+export type CertificatePriority = 'realTime' | 'warmup' | 'background';
+
+/** Why there is no certificate; `message` is the text that goes in the access log. */
+export class CertificateError extends Error {
+  readonly identity: SpiffeId;
+  constructor(identity: SpiffeId, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.identity = identity;
+  }
+}
+
+export interface Certificates {
+  /** The valid certificate of the cache, without waiting; undefined when `forIdentity` would have to fetch or fail. */
+  current(id: SpiffeId): WorkloadCertificate | undefined;
+  /** @throws CertificateError when the authority refused or cannot be reached and nothing valid is held */
+  forIdentity(id: SpiffeId, priority: CertificatePriority): Promise<WorkloadCertificate>;
+  /** Called after `current` gives the new one (also when only the roots changed). */
+  onRotate(listener: (certificate: WorkloadCertificate) => void): Unsubscribe;
+}
+
+// ---- mesh state --------------------------------------------------------------------------------------------------
+
+/** A pod as the node agent named it (ZDS WorkloadInfo); XDS must know it by the same three texts on this node. */
+export interface PodInfo {
+  readonly name: string;
+  readonly namespace: string;
+  readonly serviceAccount: string;
+}
+
+export interface MeshState {
+  /** Live view: what it returns changes between turns of the event loop, never within one. */
+  readonly world: World;
+  /** The workload on this node with this name, namespace and service account; a map lookup, it is on the hot path. */
+  localWorkload(pod: PodInfo): Workload | undefined;
+  /** As `localWorkload`, but waits until XDS brings it; undefined after `timeoutMs`. */
+  waitForWorkload(pod: PodInfo, timeoutMs: number): Promise<Workload | undefined>;
+  /** After a batch of Authorization resources of which at least one was accepted (or one removed). */
+  onPolicyChange(listener: () => void): Unsubscribe;
+  /** After a workload was inserted, replaced (`now`) or removed (`now` undefined); once per uid and batch. */
+  onWorkloadChange(listener: (now: Workload | undefined, before: Workload | undefined) => void): Unsubscribe;
+  /**
+   * On-demand XDS: asks for a name (`<network>/<ip>`, `<namespace>/<hostname>` or a workload uid) and waits for the
+   * answer. Undefined when nothing has to be waited for (always so in wildcard mode).
+   */
+  demand(name: string): Promise<void> | undefined;
+}
+
+// ---- telemetry ---------------------------------------------------------------------------------------------------
+
+/** Everything the data path reports; the connection part is shared with other proxies. */
+export interface Telemetry extends ConnectionTelemetry {
+  /** Gauges and counters `workload_manager_*`. */
+  proxyStarted(): void;
+  proxyStopped(): void;
+  activeProxies(count: number): void;
+  pendingProxies(count: number): void;
+}
+
+/** Lines that are not about one connection; `scope` is the log target (`inpod`, `proxy`, ...). */
+export interface Log {
+  debug(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  error(message: string, fields?: LogFields): void;
+}
+export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
+
+// ---- pod DNS, readiness ------------------------------------------------------------------------------------------
+
+/** The network namespace of a pod: an open descriptor that its owner closes. */
+export interface PodNetwork {
+  readonly netnsFd: number;
+}
+
+/** Starts the DNS listeners of one pod in its namespace; resolves once they are bound; `close` is immediate. */
+export type StartPodDns = (pod: PodInfo, network: PodNetwork) => Promise<{ close(): void }>;
+
+/** One named task of `/healthz/ready`; the endpoint answers 200 when every task is ready. */
+export interface ReadinessTask {
+  ready(): void;
+  pending(): void;
+}
+
+export interface Readiness {
+  task(name: string): ReadinessTask;
+}
+
+// ---- settings (a part of what config.ts yields) ------------------------------------------------------------------
+
+export interface DataPathSettings {
+  /** Own network; also `world.network`. */
+  readonly network: string;
+  readonly nodeName: string;
+  readonly listen: {
+    readonly ipv6: boolean;
+    /** INPOD_PORT_REUSE. */
+    readonly reusePort: boolean;
+    /** ENABLE_ORIG_SRC: unset, true, false. */
+    readonly originalSource: 'try' | 'require' | 'never';
+    /** PACKET_MARK; undefined marks nothing. */
+    readonly packetMark: number | undefined;
+    /** UNSTABLE_ENABLE_SOCKS5. */
+    readonly socks5: boolean;
+  };
+  readonly hbone: {
+    readonly streamWindowBytes: number;
+    readonly connectionWindowBytes: number;
+    readonly maxFrameBytes: number;
+    /** ENABLE_RESPONSE_BAGGAGE. */
+    readonly responseBaggage: boolean;
+    readonly tls12: boolean;
+    /** COMPLIANCE_POLICY=pqc. */
+    readonly postQuantumOnly: boolean;
+  };
+  readonly pool: {
+    readonly maxStreamsPerConnection: number;
+    readonly unusedReleaseMs: number;
+  };
+  readonly keepalive: {
+    readonly enabled: boolean;
+    readonly idleSeconds: number;
+    readonly intervalSeconds: number;
+    readonly retries: number;
+    readonly userTimeout: boolean;
+  };
+  /** LOCALHOST_APP_TUNNEL. */
+  readonly localhostApplicationTunnel: boolean;
+  /** How long live connections may finish after SIGTERM. */
+  readonly drainDeadlineMs: number;
+}
+
+// ---- offered by the data path to the admin endpoint --------------------------------------------------------------
+
+/** For `workloadState` of the config dump. */
+export interface PodState {
+  readonly uid: string;
+  readonly state: 'Pending' | 'Up';
+  readonly info: PodInfo;
+  readonly inbound: readonly ConnectionInfo[];
+  readonly outbound: readonly ConnectionInfo[];
+}
+
+export interface PodStates {
+  pods(): readonly PodState[];
+}
+
+/** Where the proxy's own pod is, from POD_NAME, POD_NAMESPACE, SERVICE_ACCOUNT and TRUST_DOMAIN; enables its own 15008. */
+export interface OwnPod {
+  readonly pod: PodInfo;
+  readonly trustDomain: string;
+  readonly ip: Ip | undefined;
+}
