@@ -99,7 +99,10 @@ export interface KubeClient {
     resource: Resource<T>,
     name: string,
     namespace?: string,
-    options?: { readonly gracePeriodSeconds?: number; readonly propagationPolicy?: 'Background' | 'Foreground' | 'Orphan' },
+    options?: {
+      readonly gracePeriodSeconds?: number;
+      readonly propagationPolicy?: 'Background' | 'Foreground' | 'Orphan';
+    },
   ): Promise<void>;
   /** Ends (or throws KubeError 410 Gone) when the server ends it; callers list again. `informer.ts` does that. */
   watch<T extends KubeObject>(
