@@ -9,7 +9,12 @@ export type OutputFormat = 'table' | 'json' | 'yaml';
 export function outputFormat(text: string | undefined): OutputFormat {
   const format = text === undefined || text === '' || text === 'short' || text === 'summary' ? 'table' : text;
   if (format === 'table' || format === 'json' || format === 'yaml') return format;
-  throw new Failure({ what: `unknown output \`${text}\``, why: 'a listing is printed as table, json or yaml', fix: 'use -o table, -o json or -o yaml', exitCode: 2 });
+  throw new Failure({
+    what: `unknown output \`${text}\``,
+    why: 'a listing is printed as table, json or yaml',
+    fix: 'use -o table, -o json or -o yaml',
+    exitCode: 2,
+  });
 }
 
 /** Columns padded to their widest cell, two or more spaces apart, no trailing blanks (as istioctl and kubectl print). */
@@ -17,13 +22,17 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   const widths = head.map((cell, i) => Math.max(visible(cell), ...rows.map((row) => visible(row[i] ?? ''))));
   const line = (row: readonly string[]): string =>
     head
-      .map((_, i) => (row[i] ?? '') + (i === head.length - 1 ? '' : ' '.repeat((widths[i] as number) - visible(row[i] ?? '') + gap)))
+      .map(
+        (_, i) =>
+          (row[i] ?? '') +
+          (i === head.length - 1 ? '' : ' '.repeat((widths[i] as number) - visible(row[i] ?? '') + gap)),
+      )
       .join('')
       .trimEnd();
   return `${[head, ...rows].map(line).join('\n')}\n`;
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: colour codes take no room on the screen
+// Colour codes take no room on the screen.
 const visible = (text: string): number => text.replace(/\u001b\[[0-9;]*m/g, '').length;
 
 export function print(format: OutputFormat, value: unknown, asTable: () => string): void {
@@ -52,7 +61,10 @@ export class Stages {
     const ms = Math.round(now - this.#last);
     this.#last = now;
     this.done.push({ stage: this.#current, ms });
-    if (this.#tty) process.stderr.write(`\r\u001b[K  ${pc.green('✓')} ${this.#current}${detail ? ` ${pc.dim(detail)}` : ''} ${pc.dim(`${ms} ms`)}\n`);
+    if (this.#tty)
+      process.stderr.write(
+        `\r\u001b[K  ${pc.green('✓')} ${this.#current}${detail ? ` ${pc.dim(detail)}` : ''} ${pc.dim(`${ms} ms`)}\n`,
+      );
   }
 
   clear(): void {
@@ -68,7 +80,12 @@ export class Stages {
 export function parseDuration(text: string): number {
   const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)];
   if (parts.length === 0 || parts.map((p) => p[0]).join('') !== text)
-    throw new Failure({ what: `\`${text}\` is no duration`, why: 'a duration is a number with a unit', fix: 'write for example 60s, 2m or 1h30m', exitCode: 2 });
+    throw new Failure({
+      what: `\`${text}\` is no duration`,
+      why: 'a duration is a number with a unit',
+      fix: 'write for example 60s, 2m or 1h30m',
+      exitCode: 2,
+    });
   const unit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
   return parts.reduce((sum, [, number, name]) => sum + Number(number) * unit[name as keyof typeof unit], 0);
 }

@@ -55,7 +55,8 @@ function parse(file: string, text: string, manifests: Manifest[], problems: Mani
   for (const document of Array.isArray(documents) ? documents : []) {
     const start = document.contents?.range?.[0] ?? 0;
     const line = lineCounter.linePos(start).line;
-    for (const error of document.errors) problems.push({ file, line: lineCounter.linePos(error.pos[0]).line, message: error.message });
+    for (const error of document.errors)
+      problems.push({ file, line: lineCounter.linePos(error.pos[0]).line, message: error.message });
     if (document.errors.length > 0) continue;
     try {
       collect(document.toJS({ maxAliasCount: MAX_ALIASES }), file, line, manifests, problems);
@@ -76,9 +77,12 @@ function collect(value: unknown, file: string, line: number, manifests: Manifest
     for (const item of object.items) collect(item, file, line, manifests, problems);
     return;
   }
-  if (typeof object.apiVersion !== 'string' || object.apiVersion === '') problems.push({ file, line, message: 'apiVersion is missing' });
-  else if (typeof object.kind !== 'string' || object.kind === '') problems.push({ file, line, message: 'kind is missing' });
-  else if (!object.metadata?.name && !object.metadata?.generateName) problems.push({ file, line, message: 'metadata.name is missing' });
+  if (typeof object.apiVersion !== 'string' || object.apiVersion === '')
+    problems.push({ file, line, message: 'apiVersion is missing' });
+  else if (typeof object.kind !== 'string' || object.kind === '')
+    problems.push({ file, line, message: 'kind is missing' });
+  else if (!object.metadata?.name && !object.metadata?.generateName)
+    problems.push({ file, line, message: 'metadata.name is missing' });
   else manifests.push({ object: { ...object, apiVersion: object.apiVersion, kind: object.kind }, file, line });
 }
 
@@ -90,5 +94,8 @@ const inApplyOrder = (manifests: readonly Manifest[]): Manifest[] => {
     const at = FIRST.indexOf(m.object.kind);
     return at < 0 ? FIRST.length : at;
   };
-  return manifests.map((m, i) => ({ m, i })).sort((a, b) => rank(a.m) - rank(b.m) || a.i - b.i).map(({ m }) => m);
+  return manifests
+    .map((m, i) => ({ m, i }))
+    .sort((a, b) => rank(a.m) - rank(b.m) || a.i - b.i)
+    .map(({ m }) => m);
 };

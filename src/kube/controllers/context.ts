@@ -17,10 +17,7 @@ export interface ControllerContext {
   log(level: 'info' | 'warn' | 'error', message: string, fields?: Readonly<Record<string, unknown>>): void;
 }
 
-/** `<namespace>/<name>`, or `<name>` when cluster-scoped: the key of informers and work queues. */
-export const keyOf = (object: KubeObject): string =>
-  object.metadata?.namespace ? `${object.metadata.namespace}/${object.metadata.name}` : `${object.metadata?.name}`;
-
+/** The parts of an informer's key: `<namespace>/<name>`, or `<name>` when cluster-scoped. */
 export function splitKey(key: string): { namespace: string | undefined; name: string } {
   const slash = key.indexOf('/');
   return slash < 0

@@ -7,7 +7,16 @@ import { DAEMON_SETS, NODES, PODS } from '../client/resources.ts';
 import type { OwnerReference } from '../client/types.ts';
 import { type ControllerContext, splitKey } from './context.ts';
 import { share } from './deployment.ts';
-import { availableInMs, controlledPods, controllerOf, createPod, deletePod, isActive, isReady, isTerminal } from './pods.ts';
+import {
+  availableInMs,
+  controlledPods,
+  controllerOf,
+  createPod,
+  deletePod,
+  isActive,
+  isReady,
+  isTerminal,
+} from './pods.ts';
 import { WorkQueue } from './queue.ts';
 import { nodeAdmits } from './scheduler.ts';
 import { canonicalJson, templateHash } from './template-hash.ts';
@@ -47,9 +56,12 @@ async function reconcile(context: ControllerContext, key: string): Promise<numbe
   };
   const hash = templateHash(set.spec?.template);
   const { items: nodes } = await context.client.list(NODES);
-  const eligible = nodes.filter((node) => nodeAdmits(node, set.spec?.template?.spec ?? { containers: [] }, { daemon: true }));
+  const eligible = nodes.filter((node) =>
+    nodeAdmits(node, set.spec?.template?.spec ?? { containers: [] }, { daemon: true }),
+  );
   const pods = await controlledPods(context, owner, namespace, set.spec?.selector);
-  for (const pod of pods.filter((p) => isTerminal(p) && p.metadata?.deletionTimestamp === undefined)) await deletePod(context, pod);
+  for (const pod of pods.filter((p) => isTerminal(p) && p.metadata?.deletionTimestamp === undefined))
+    await deletePod(context, pod);
 
   const byNode = new Map<string, IPod[]>(eligible.map((node) => [node.metadata?.name ?? '', []]));
   for (const pod of pods.filter(isActive)) {
@@ -64,7 +76,9 @@ async function reconcile(context: ControllerContext, key: string): Promise<numbe
   const onDelete = set.spec?.updateStrategy?.type === 'OnDelete';
   const rolling = set.spec?.updateStrategy?.rollingUpdate;
   const maxSurge = onDelete ? 0 : share(rolling?.maxSurge ?? 0, byNode.size, Math.ceil);
-  const maxUnavailable = onDelete ? 0 : share(rolling?.maxUnavailable ?? (maxSurge > 0 ? 0 : 1), byNode.size, Math.ceil);
+  const maxUnavailable = onDelete
+    ? 0
+    : share(rolling?.maxUnavailable ?? (maxSurge > 0 ? 0 : 1), byNode.size, Math.ceil);
   let surging = [...byNode.values()].filter((there) => there.some(isNew) && there.some((pod) => !isNew(pod))).length;
   let unavailable = [...byNode.values()].filter((there) => !there.some(isAvailable)).length;
 
@@ -87,7 +101,9 @@ async function reconcile(context: ControllerContext, key: string): Promise<numbe
     }
   }
   await writeStatus(context, set, owner, namespace, eligible, hash);
-  const waits = pods.map((pod) => availableInMs(pod, set.spec?.minReadySeconds ?? 0, context.now())).filter((w): w is number => !!w);
+  const waits = pods
+    .map((pod) => availableInMs(pod, set.spec?.minReadySeconds ?? 0, context.now()))
+    .filter((w): w is number => !!w);
   return waits.length > 0 ? Math.min(...waits) : undefined;
 }
 
@@ -108,11 +124,13 @@ async function writeStatus(
     currentNumberScheduled: count((there) => there.length > 0),
     desiredNumberScheduled: eligible.length,
     numberAvailable,
-    numberMisscheduled: pods.filter((pod) => !eligible.some((node) => node.metadata?.name === pod.spec?.nodeName)).length,
+    numberMisscheduled: pods.filter((pod) => !eligible.some((node) => node.metadata?.name === pod.spec?.nodeName))
+      .length,
     numberReady: count((there) => there.some(isReady)),
     numberUnavailable: eligible.length - numberAvailable,
     observedGeneration: set.metadata?.generation ?? 0,
     updatedNumberScheduled: count((there) => there.some((pod) => pod.metadata?.labels?.[HASH_LABEL] === hash)),
   };
-  if (canonicalJson(status) !== canonicalJson(set.status)) await context.client.update(DAEMON_SETS, { ...set, status }, { subresource: 'status' });
+  if (canonicalJson(status) !== canonicalJson(set.status))
+    await context.client.update(DAEMON_SETS, { ...set, status }, { subresource: 'status' });
 }

@@ -44,8 +44,15 @@ async function reconcile(context: ControllerContext, key: string): Promise<numbe
   return writeStatus(context, namespace, name);
 }
 
-async function ownReplicaSets(context: ControllerContext, deployment: IDeployment, namespace: string): Promise<IReplicaSet[]> {
-  const { items } = await context.client.list(REPLICA_SETS, { namespace, labelSelector: formatSelector(deployment.spec?.selector) });
+async function ownReplicaSets(
+  context: ControllerContext,
+  deployment: IDeployment,
+  namespace: string,
+): Promise<IReplicaSet[]> {
+  const { items } = await context.client.list(REPLICA_SETS, {
+    namespace,
+    labelSelector: formatSelector(deployment.spec?.selector),
+  });
   return items
     .filter((set) => controllerOf(set)?.uid === deployment.metadata?.uid)
     .sort((a, b) => revisionOf(a) - revisionOf(b));
@@ -59,7 +66,10 @@ function sameTemplate(set: IReplicaSet, deployment: IDeployment): boolean {
   const { [HASH_LABEL]: _hash, ...labels } = set.spec?.template?.metadata?.labels ?? {};
   const bare = { ...set.spec?.template, metadata: { ...set.spec?.template?.metadata, labels } };
   const wanted = deployment.spec?.template;
-  return canonicalJson(bare) === canonicalJson({ ...wanted, metadata: { ...wanted?.metadata, labels: wanted?.metadata?.labels ?? {} } });
+  return (
+    canonicalJson(bare) ===
+    canonicalJson({ ...wanted, metadata: { ...wanted?.metadata, labels: wanted?.metadata?.labels ?? {} } })
+  );
 }
 
 async function createReplicaSet(
@@ -74,8 +84,14 @@ async function createReplicaSet(
   const labels = { ...template?.metadata?.labels, [HASH_LABEL]: hash };
   const total = owned.reduce((sum, set) => sum + (set.spec?.replicas ?? 0), 0);
   const replicas = deployment.spec?.replicas ?? 1;
-  const room = deployment.spec?.strategy?.type === 'Recreate' ? (total > 0 ? 0 : replicas) : Math.max(0, replicas + maxSurge(deployment) - total);
-  const { 'kubectl.kubernetes.io/last-applied-configuration': _applied, ...annotations } = deployment.metadata?.annotations ?? {};
+  const room =
+    deployment.spec?.strategy?.type === 'Recreate'
+      ? total > 0
+        ? 0
+        : replicas
+      : Math.max(0, replicas + maxSurge(deployment) - total);
+  const { 'kubectl.kubernetes.io/last-applied-configuration': _applied, ...annotations } =
+    deployment.metadata?.annotations ?? {};
   const set = await context.client.create<IReplicaSet>(REPLICA_SETS, {
     apiVersion: 'apps/v1',
     kind: 'ReplicaSet',
@@ -103,7 +119,10 @@ async function createReplicaSet(
     spec: {
       replicas: Math.min(replicas, room),
       ...(deployment.spec?.minReadySeconds !== undefined && { minReadySeconds: deployment.spec.minReadySeconds }),
-      selector: { ...deployment.spec?.selector, matchLabels: { ...deployment.spec?.selector?.matchLabels, [HASH_LABEL]: hash } },
+      selector: {
+        ...deployment.spec?.selector,
+        matchLabels: { ...deployment.spec?.selector?.matchLabels, [HASH_LABEL]: hash },
+      },
       template: { ...template, metadata: { ...template?.metadata, labels } },
     },
   });
@@ -134,11 +153,17 @@ const setRevision = (context: ControllerContext, deployment: IDeployment, revisi
     metadata: { annotations: { [REVISION]: String(revision) } },
   });
 
-async function scaleTo(context: ControllerContext, set: IReplicaSet, replicas: number, deployment: IDeployment): Promise<void> {
+async function scaleTo(
+  context: ControllerContext,
+  set: IReplicaSet,
+  replicas: number,
+  deployment: IDeployment,
+): Promise<void> {
   const desired = deployment.spec?.replicas ?? 1;
   const annotations = set.metadata?.annotations ?? {};
   const wanted = { [DESIRED]: String(desired), [MAX]: String(desired + maxSurge(deployment)) };
-  if (set.spec?.replicas === replicas && annotations[DESIRED] === wanted[DESIRED] && annotations[MAX] === wanted[MAX]) return;
+  if (set.spec?.replicas === replicas && annotations[DESIRED] === wanted[DESIRED] && annotations[MAX] === wanted[MAX])
+    return;
   await context.client.patch(REPLICA_SETS, set.metadata?.name ?? '', set.metadata?.namespace, 'merge', {
     metadata: { annotations: wanted },
     spec: { replicas },
@@ -146,22 +171,43 @@ async function scaleTo(context: ControllerContext, set: IReplicaSet, replicas: n
   if (set.spec) set.spec.replicas = replicas;
 }
 
-async function recreate(context: ControllerContext, deployment: IDeployment, current: IReplicaSet, old: readonly IReplicaSet[]): Promise<void> {
+async function recreate(
+  context: ControllerContext,
+  deployment: IDeployment,
+  current: IReplicaSet,
+  old: readonly IReplicaSet[],
+): Promise<void> {
   for (const set of old) if ((set.spec?.replicas ?? 0) > 0) await scaleTo(context, set, 0, deployment);
   const { items } = await context.client.list(PODS, {
     namespace: deployment.metadata?.namespace ?? '',
     labelSelector: formatSelector(deployment.spec?.selector),
   });
-  const left = items.some((pod) => old.some((set) => controllerOf(pod)?.uid === set.metadata?.uid) && pod.status?.phase !== 'Succeeded' && pod.status?.phase !== 'Failed');
+  const left = items.some(
+    (pod) =>
+      old.some((set) => controllerOf(pod)?.uid === set.metadata?.uid) &&
+      pod.status?.phase !== 'Succeeded' &&
+      pod.status?.phase !== 'Failed',
+  );
   if (!left) await scaleTo(context, current, deployment.spec?.replicas ?? 1, deployment);
 }
 
-async function roll(context: ControllerContext, deployment: IDeployment, current: IReplicaSet, old: readonly IReplicaSet[]): Promise<void> {
+async function roll(
+  context: ControllerContext,
+  deployment: IDeployment,
+  current: IReplicaSet,
+  old: readonly IReplicaSet[],
+): Promise<void> {
   const replicas = deployment.spec?.replicas ?? 1;
   const total = [current, ...old].reduce((sum, set) => sum + (set.spec?.replicas ?? 0), 0);
   const have = current.spec?.replicas ?? 0;
   if (have > replicas) await scaleTo(context, current, replicas, deployment);
-  else if (have < replicas) await scaleTo(context, current, Math.min(replicas, have + Math.max(0, replicas + maxSurge(deployment) - total)), deployment);
+  else if (have < replicas)
+    await scaleTo(
+      context,
+      current,
+      Math.min(replicas, have + Math.max(0, replicas + maxSurge(deployment) - total)),
+      deployment,
+    );
   else await scaleTo(context, current, have, deployment);
 
   // Old pods go as far as the promise of available ones allows; those that are not available anyway go first.
@@ -189,7 +235,11 @@ async function roll(context: ControllerContext, deployment: IDeployment, current
   }
 }
 
-async function cleanUp(context: ControllerContext, deployment: IDeployment, old: readonly IReplicaSet[]): Promise<void> {
+async function cleanUp(
+  context: ControllerContext,
+  deployment: IDeployment,
+  old: readonly IReplicaSet[],
+): Promise<void> {
   const empty = old.filter((set) => (set.spec?.replicas ?? 0) === 0 && (set.status?.replicas ?? 0) === 0);
   const excess = empty.length - (deployment.spec?.revisionHistoryLimit ?? 10);
   for (const set of empty.slice(0, Math.max(0, excess)))
@@ -201,7 +251,8 @@ async function writeStatus(context: ControllerContext, namespace: string, name: 
   if (deployment === undefined) return undefined;
   const owned = await ownReplicaSets(context, deployment, namespace);
   const current = owned.find((set) => sameTemplate(set, deployment));
-  const sum = (pick: (set: IReplicaSet) => number | undefined): number => owned.reduce((total, set) => total + (pick(set) ?? 0), 0);
+  const sum = (pick: (set: IReplicaSet) => number | undefined): number =>
+    owned.reduce((total, set) => total + (pick(set) ?? 0), 0);
   const replicas = deployment.spec?.replicas ?? 1;
   const available = sum((set) => set.status?.availableReplicas);
   const counts = {
@@ -214,7 +265,10 @@ async function writeStatus(context: ControllerContext, namespace: string, name: 
   };
   const done = counts.updatedReplicas === replicas && counts.replicas === replicas && available === replicas;
   const before = deployment.status;
-  const moved = before?.updatedReplicas !== counts.updatedReplicas || before.replicas !== counts.replicas || before.availableReplicas !== counts.availableReplicas;
+  const moved =
+    before?.updatedReplicas !== counts.updatedReplicas ||
+    before.replicas !== counts.replicas ||
+    before.availableReplicas !== counts.availableReplicas;
   const progressing = before?.conditions?.find((c) => c.type === 'Progressing');
   const deadlineMs = (deployment.spec?.progressDeadlineSeconds ?? 600) * 1000;
   const idleMs = context.now().getTime() - Date.parse(progressing?.lastUpdateTime ?? context.now().toISOString());
@@ -224,47 +278,91 @@ async function writeStatus(context: ControllerContext, namespace: string, name: 
     before?.conditions ?? [],
     [
       available >= replicas - maxUnavailable(deployment)
-        ? { type: 'Available', status: 'True', reason: 'MinimumReplicasAvailable', message: 'Deployment has minimum availability.' }
-        : { type: 'Available', status: 'False', reason: 'MinimumReplicasUnavailable', message: 'Deployment does not have minimum availability.' },
+        ? {
+            type: 'Available',
+            status: 'True',
+            reason: 'MinimumReplicasAvailable',
+            message: 'Deployment has minimum availability.',
+          }
+        : {
+            type: 'Available',
+            status: 'False',
+            reason: 'MinimumReplicasUnavailable',
+            message: 'Deployment does not have minimum availability.',
+          },
       deployment.spec?.paused === true
         ? { type: 'Progressing', status: 'Unknown', reason: 'DeploymentPaused', message: 'Deployment is paused' }
         : done
-          ? { type: 'Progressing', status: 'True', reason: 'NewReplicaSetAvailable', message: `ReplicaSet "${setName}" has successfully progressed.` }
+          ? {
+              type: 'Progressing',
+              status: 'True',
+              reason: 'NewReplicaSetAvailable',
+              message: `ReplicaSet "${setName}" has successfully progressed.`,
+            }
           : late
-            ? { type: 'Progressing', status: 'False', reason: 'ProgressDeadlineExceeded', message: `ReplicaSet "${setName}" has timed out progressing.` }
-            : { type: 'Progressing', status: 'True', reason: 'ReplicaSetUpdated', message: `ReplicaSet "${setName}" is progressing.` },
+            ? {
+                type: 'Progressing',
+                status: 'False',
+                reason: 'ProgressDeadlineExceeded',
+                message: `ReplicaSet "${setName}" has timed out progressing.`,
+              }
+            : {
+                type: 'Progressing',
+                status: 'True',
+                reason: 'ReplicaSetUpdated',
+                message: `ReplicaSet "${setName}" is progressing.`,
+              },
     ],
     moved,
     context.now(),
   );
   const status: NonNullable<IDeployment['status']> = { ...counts, conditions };
-  if (canonicalJson(status) !== canonicalJson(before)) await context.client.update(DEPLOYMENTS, { ...deployment, status }, { subresource: 'status' });
+  if (canonicalJson(status) !== canonicalJson(before))
+    await context.client.update(DEPLOYMENTS, { ...deployment, status }, { subresource: 'status' });
   return done || late ? undefined : Math.max(1000, deadlineMs - idleMs);
 }
 
 type Condition = NonNullable<NonNullable<IDeployment['status']>['conditions']>[number];
 
 /** Keeps a condition's times unless it changed: lastTransitionTime with its status, lastUpdateTime with anything else or progress. */
-function mergeConditions(before: readonly Condition[], wanted: readonly Omit<Condition, 'lastTransitionTime'>[], moved: boolean, now: Date): Condition[] {
+function mergeConditions(
+  before: readonly Condition[],
+  wanted: readonly Omit<Condition, 'lastTransitionTime'>[],
+  moved: boolean,
+  now: Date,
+): Condition[] {
   const stamp = now.toISOString().replace(/\.\d+Z$/, 'Z');
   return wanted.map((next) => {
     const old = before.find((c) => c.type === next.type);
     const same = old?.status === next.status && old.reason === next.reason && old.message === next.message;
     if (old && same && !(moved && next.type === 'Progressing')) return old;
-    return { ...next, lastTransitionTime: old?.status === next.status && old.lastTransitionTime ? old.lastTransitionTime : stamp, lastUpdateTime: stamp };
+    return {
+      ...next,
+      lastTransitionTime: old?.status === next.status && old.lastTransitionTime ? old.lastTransitionTime : stamp,
+      lastUpdateTime: stamp,
+    };
   });
 }
 
 const maxSurge = (deployment: IDeployment): number =>
-  deployment.spec?.strategy?.type === 'Recreate' ? 0 : share(deployment.spec?.strategy?.rollingUpdate?.maxSurge ?? '25%', deployment.spec?.replicas ?? 1, Math.ceil);
+  deployment.spec?.strategy?.type === 'Recreate'
+    ? 0
+    : share(deployment.spec?.strategy?.rollingUpdate?.maxSurge ?? '25%', deployment.spec?.replicas ?? 1, Math.ceil);
 
 function maxUnavailable(deployment: IDeployment): number {
   if (deployment.spec?.strategy?.type === 'Recreate') return 0;
-  const value = share(deployment.spec?.strategy?.rollingUpdate?.maxUnavailable ?? '25%', deployment.spec?.replicas ?? 1, Math.floor);
+  const value = share(
+    deployment.spec?.strategy?.rollingUpdate?.maxUnavailable ?? '25%',
+    deployment.spec?.replicas ?? 1,
+    Math.floor,
+  );
   return value === 0 && maxSurge(deployment) === 0 ? 1 : value; // both zero would never move
 }
 
 /** A count, or a percentage of `of` rounded as told. */
 export const share = (value: number | string, of: number, round: (n: number) => number): number =>
-  typeof value === 'number' ? value : value.endsWith('%') ? round((Number.parseInt(value, 10) * of) / 100) : Number(value);
-
+  typeof value === 'number'
+    ? value
+    : value.endsWith('%')
+      ? round((Number.parseInt(value, 10) * of) / 100)
+      : Number(value);

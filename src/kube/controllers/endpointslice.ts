@@ -36,7 +36,15 @@ export function startEndpointSlices(context: ControllerContext): void {
 
 /** Everything of a pod that an endpoint shows. */
 const pictureOf = (pod: IPod): string =>
-  canonicalJson([pod.metadata?.labels, pod.status?.podIPs, pod.status?.podIP, pod.status?.phase, isReady(pod), pod.metadata?.deletionTimestamp, pod.spec?.nodeName]);
+  canonicalJson([
+    pod.metadata?.labels,
+    pod.status?.podIPs,
+    pod.status?.podIP,
+    pod.status?.phase,
+    isReady(pod),
+    pod.metadata?.deletionTimestamp,
+    pod.spec?.nodeName,
+  ]);
 
 function selects(service: IService, pod: IPod): boolean {
   const selector = Object.entries(service.spec?.selector ?? {});
@@ -55,37 +63,52 @@ async function reconcile(context: ControllerContext, key: string): Promise<undef
     labelSelector: `${SERVICE_LABEL}=${name},${MANAGED_BY}=${MANAGER}`,
   });
   const wanted =
-    service === undefined || service.metadata?.deletionTimestamp !== undefined || service.spec?.type === 'ExternalName' || !service.spec?.selector
+    service === undefined ||
+    service.metadata?.deletionTimestamp !== undefined ||
+    service.spec?.type === 'ExternalName' ||
+    !service.spec?.selector
       ? []
       : await desired(context, service, namespace);
   for (const slice of wanted) {
     const existing = slices.find((s) => s.metadata?.name === slice.metadata?.name);
     if (existing === undefined) await context.client.create(ENDPOINT_SLICES, slice);
-    else if (canonicalJson([existing.endpoints, existing.ports, existing.metadata?.labels]) !== canonicalJson([slice.endpoints, slice.ports, slice.metadata?.labels]))
-      await context.client.update<IEndpointSlice>(ENDPOINT_SLICES, { ...existing, ...slice, metadata: { ...existing.metadata, labels: slice.metadata?.labels ?? {} } });
+    else if (
+      canonicalJson([existing.endpoints, existing.ports, existing.metadata?.labels]) !==
+      canonicalJson([slice.endpoints, slice.ports, slice.metadata?.labels])
+    )
+      await context.client.update<IEndpointSlice>(ENDPOINT_SLICES, {
+        ...existing,
+        ...slice,
+        metadata: { ...existing.metadata, labels: slice.metadata?.labels ?? {} },
+      });
   }
   for (const slice of slices)
-    if (!wanted.some((w) => w.metadata?.name === slice.metadata?.name)) await context.client.delete(ENDPOINT_SLICES, slice.metadata?.name ?? '', namespace);
+    if (!wanted.some((w) => w.metadata?.name === slice.metadata?.name))
+      await context.client.delete(ENDPOINT_SLICES, slice.metadata?.name ?? '', namespace);
   return undefined;
 }
 
 type Port = NonNullable<IEndpointSlice['ports']>[number];
+type Endpoint = NonNullable<IEndpointSlice['endpoints']>[number];
 
 async function desired(context: ControllerContext, service: IService, namespace: string): Promise<IEndpointSlice[]> {
   const labelSelector = Object.entries(service.spec?.selector ?? {})
     .map(([k, v]) => `${k}=${v}`)
     .join(',');
-  const [{ items: pods }, { items: nodes }] = await Promise.all([context.client.list(PODS, { namespace, labelSelector }), context.client.list(NODES)]);
+  const [{ items: pods }, { items: nodes }] = await Promise.all([
+    context.client.list(PODS, { namespace, labelSelector }),
+    context.client.list(NODES),
+  ]);
   const nodeOf = new Map(nodes.map((node) => [node.metadata?.name ?? '', node]));
   // Pods that resolve the named target ports alike share a slice.
-  const groups = new Map<string, { ports: Port[]; endpoints: IEndpointSlice['endpoints'] }>();
+  const groups = new Map<string, { ports: Port[]; endpoints: Endpoint[] }>();
   for (const pod of [...pods].sort((a, b) => (a.metadata?.name ?? '').localeCompare(b.metadata?.name ?? ''))) {
     const address = pod.status?.podIP;
     if (!address || isTerminal(pod)) continue;
     const ports = portsFor(service, pod);
     const id = canonicalJson(ports);
-    let group = groups.get(id);
-    if (!group) groups.set(id, (group = { ports, endpoints: [] }));
+    const group = groups.get(id) ?? { ports, endpoints: [] };
+    groups.set(id, group);
     group.endpoints.push(endpointOf(service, pod, address, nodeOf.get(pod.spec?.nodeName ?? '')));
   }
   if (groups.size === 0) groups.set('', { ports: [], endpoints: [] });
@@ -105,7 +128,14 @@ async function desired(context: ControllerContext, service: IService, namespace:
             ...(service.spec?.clusterIP === 'None' && { 'service.kubernetes.io/headless': '' }),
           },
           ownerReferences: [
-            { apiVersion: 'v1', kind: 'Service', name: service.metadata?.name ?? '', uid: service.metadata?.uid ?? '', controller: true, blockOwnerDeletion: true },
+            {
+              apiVersion: 'v1',
+              kind: 'Service',
+              name: service.metadata?.name ?? '',
+              uid: service.metadata?.uid ?? '',
+              controller: true,
+              blockOwnerDeletion: true,
+            },
           ],
         },
         addressType: 'IPv4',
@@ -119,10 +149,16 @@ function portsFor(service: IService, pod: IPod): Port[] {
   const ports: Port[] = [];
   for (const port of service.spec?.ports ?? []) {
     const protocol = port.protocol ?? 'TCP';
-    const target = port.targetPort === undefined || port.targetPort === 0 || port.targetPort === '' ? port.port : port.targetPort;
+    const target =
+      port.targetPort === undefined || port.targetPort === 0 || port.targetPort === '' ? port.port : port.targetPort;
     const number = typeof target === 'number' ? target : namedPort(pod, target, protocol);
     if (number === undefined) continue;
-    ports.push({ name: port.name ?? '', port: number, protocol, ...(port.appProtocol !== undefined && { appProtocol: port.appProtocol }) });
+    ports.push({
+      name: port.name ?? '',
+      port: number,
+      protocol,
+      ...(port.appProtocol !== undefined && { appProtocol: port.appProtocol }),
+    });
   }
   return ports;
 }
@@ -130,11 +166,12 @@ function portsFor(service: IService, pod: IPod): Port[] {
 function namedPort(pod: IPod, name: string, protocol: string): number | undefined {
   const restartable = (pod.spec?.initContainers ?? []).filter((c) => c.restartPolicy === 'Always');
   for (const container of [...(pod.spec?.containers ?? []), ...restartable])
-    for (const port of container.ports ?? []) if (port.name === name && (port.protocol ?? 'TCP') === protocol) return port.containerPort;
+    for (const port of container.ports ?? [])
+      if (port.name === name && (port.protocol ?? 'TCP') === protocol) return port.containerPort;
   return undefined;
 }
 
-function endpointOf(service: IService, pod: IPod, address: string, node: INode | undefined): IEndpointSlice['endpoints'][number] {
+function endpointOf(service: IService, pod: IPod, address: string, node: INode | undefined): Endpoint {
   const terminating = pod.metadata?.deletionTimestamp !== undefined;
   const serving = isReady(pod) || service.spec?.publishNotReadyAddresses === true;
   const zone = node?.metadata?.labels?.['topology.kubernetes.io/zone'];
@@ -142,12 +179,24 @@ function endpointOf(service: IService, pod: IPod, address: string, node: INode |
   const near = distribution === 'PreferClose' || distribution === 'PreferSameZone';
   return {
     addresses: [address],
-    conditions: { ready: service.spec?.publishNotReadyAddresses === true || (serving && !terminating), serving, terminating },
+    conditions: {
+      ready: service.spec?.publishNotReadyAddresses === true || (serving && !terminating),
+      serving,
+      terminating,
+    },
     ...(pod.spec?.hostname && pod.spec.subdomain === service.metadata?.name && { hostname: pod.spec.hostname }),
     ...(pod.spec?.nodeName && { nodeName: pod.spec.nodeName }),
     ...(zone && { zone }),
     ...(zone && near && { hints: { forZones: [{ name: zone }] } }),
-    ...(distribution === 'PreferSameNode' && pod.spec?.nodeName && { hints: { forNodes: [{ name: pod.spec.nodeName }], ...(zone && { forZones: [{ name: zone }] }) } }),
-    targetRef: { kind: 'Pod', name: pod.metadata?.name ?? '', namespace: pod.metadata?.namespace ?? '', uid: pod.metadata?.uid ?? '' },
+    ...(distribution === 'PreferSameNode' &&
+      pod.spec?.nodeName && {
+        hints: { forNodes: [{ name: pod.spec.nodeName }], ...(zone && { forZones: [{ name: zone }] }) },
+      }),
+    targetRef: {
+      kind: 'Pod',
+      name: pod.metadata?.name ?? '',
+      namespace: pod.metadata?.namespace ?? '',
+      uid: pod.metadata?.uid ?? '',
+    },
   };
 }

@@ -2,7 +2,7 @@
 // the dependents that block it; orphaning lets them live on without their owner.
 
 import type { Informer, KubeObject, OwnerReference, Resource } from '../client/types.ts';
-import { type ControllerContext, keyOf, splitKey } from './context.ts';
+import { type ControllerContext, splitKey } from './context.ts';
 import { WorkQueue } from './queue.ts';
 
 const FOREGROUND = 'foregroundDeletion';
@@ -53,20 +53,22 @@ class GarbageCollector {
   #changed(resource: Resource, key: string, now: KubeObject | undefined, before: KubeObject | undefined): void {
     const uid = (now ?? before)?.metadata?.uid;
     if (uid === undefined) return;
-    const owners = (object: KubeObject | undefined): string[] => (object?.metadata?.ownerReferences ?? []).map((ref) => ref.uid);
+    const owners = (object: KubeObject | undefined): string[] =>
+      (object?.metadata?.ownerReferences ?? []).map((ref) => ref.uid);
     for (const owner of owners(before)) this.#dependents.get(owner)?.delete(uid);
     for (const owner of owners(now)) {
-      let set = this.#dependents.get(owner);
-      if (!set) this.#dependents.set(owner, (set = new Set()));
-      set.add(uid);
+      const set = this.#dependents.get(owner) ?? new Set();
+      this.#dependents.set(owner, set.add(uid));
     }
     if (now === undefined) {
       this.#byUid.delete(uid);
-      for (const owner of owners(before)) if (this.#byUid.get(owner)?.object.metadata?.deletionTimestamp) this.#queue.add(owner);
+      for (const owner of owners(before))
+        if (this.#byUid.get(owner)?.object.metadata?.deletionTimestamp) this.#queue.add(owner);
     } else this.#byUid.set(uid, { resource, key, object: now });
     const finalizers = now?.metadata?.finalizers ?? [];
     if (now === undefined) for (const dependent of this.#dependents.get(uid) ?? []) this.#queue.add(dependent);
-    else if (owners(now).length > 0 || finalizers.includes(FOREGROUND) || finalizers.includes(ORPHAN)) this.#queue.add(uid);
+    else if (owners(now).length > 0 || finalizers.includes(FOREGROUND) || finalizers.includes(ORPHAN))
+      this.#queue.add(uid);
   }
 
   async #reconcile(uid: string): Promise<undefined> {
@@ -95,14 +97,18 @@ class GarbageCollector {
   async #ownerState(ref: OwnerReference, namespace: string | undefined): Promise<'there' | 'gone'> {
     if (this.#byUid.has(ref.uid)) return 'there';
     const [group, version] = ref.apiVersion.includes('/') ? ref.apiVersion.split('/') : ['', ref.apiVersion];
-    const resource = this.#context.resources().find((r) => r.kind === ref.kind && r.group === group && r.version === version);
+    const resource = this.#context
+      .resources()
+      .find((r) => r.kind === ref.kind && r.group === group && r.version === version);
     if (resource === undefined) return 'there'; // a kind nobody serves now: on doubt, keep
     const owner = await this.#context.client.get(resource, ref.name, resource.namespaced ? namespace : undefined);
     return owner?.metadata?.uid === ref.uid ? 'there' : 'gone';
   }
 
   #dependentsOf(uid: string): Entry[] {
-    return [...(this.#dependents.get(uid) ?? [])].map((id) => this.#byUid.get(id)).filter((entry) => entry !== undefined);
+    return [...(this.#dependents.get(uid) ?? [])]
+      .map((id) => this.#byUid.get(id))
+      .filter((entry) => entry !== undefined);
   }
 
   async #deleteDependents(owner: Entry, uid: string): Promise<void> {
@@ -117,16 +123,20 @@ class GarbageCollector {
 
   async #orphan(owner: Entry, uid: string): Promise<void> {
     for (const dependent of this.#dependentsOf(uid))
-      await this.#patchMeta(dependent, { ownerReferences: (dependent.object.metadata?.ownerReferences ?? []).filter((ref) => ref.uid !== uid) });
+      await this.#patchMeta(dependent, {
+        ownerReferences: (dependent.object.metadata?.ownerReferences ?? []).filter((ref) => ref.uid !== uid),
+      });
     await this.#dropFinalizer(owner, ORPHAN);
   }
 
   async #dropFinalizer(entry: Entry, finalizer: string): Promise<void> {
-    await this.#patchMeta(entry, { finalizers: (entry.object.metadata?.finalizers ?? []).filter((f) => f !== finalizer) });
+    await this.#patchMeta(entry, {
+      finalizers: (entry.object.metadata?.finalizers ?? []).filter((f) => f !== finalizer),
+    });
   }
 
   async #patchMeta(entry: Entry, metadata: Partial<NonNullable<KubeObject['metadata']>>): Promise<void> {
-    const { name, namespace } = splitKey(keyOf(entry.object));
+    const { name, namespace } = splitKey(entry.key);
     await this.#context.client.patch(entry.resource, name, namespace, 'merge', {
       metadata: { ...metadata, resourceVersion: entry.object.metadata?.resourceVersion },
     });

@@ -29,12 +29,26 @@ async function reconcile(context: ControllerContext, name: string): Promise<numb
   if (namespace === undefined) return undefined;
   if (namespace.metadata?.deletionTimestamp !== undefined) return empty(context, namespace, name);
   if ((await context.client.get(SERVICE_ACCOUNTS, 'default', name)) === undefined)
-    await ignoringConflict(context.client.create(SERVICE_ACCOUNTS, { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'default', namespace: name } }));
+    await ignoringConflict(
+      context.client.create(SERVICE_ACCOUNTS, {
+        apiVersion: 'v1',
+        kind: 'ServiceAccount',
+        metadata: { name: 'default', namespace: name },
+      }),
+    );
   const data = { 'ca.crt': context.clusterCaPem };
   const map = await context.client.get(CONFIG_MAPS, ROOT_CA, name);
   if (map === undefined)
-    await ignoringConflict(context.client.create(CONFIG_MAPS, { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: ROOT_CA, namespace: name }, data }));
-  else if (map.data?.['ca.crt'] !== data['ca.crt']) await context.client.patch(CONFIG_MAPS, ROOT_CA, name, 'merge', { data });
+    await ignoringConflict(
+      context.client.create(CONFIG_MAPS, {
+        apiVersion: 'v1',
+        kind: 'ConfigMap',
+        metadata: { name: ROOT_CA, namespace: name },
+        data,
+      }),
+    );
+  else if (map.data?.['ca.crt'] !== data['ca.crt'])
+    await context.client.patch(CONFIG_MAPS, ROOT_CA, name, 'merge', { data });
   return undefined;
 }
 
@@ -61,6 +75,10 @@ async function empty(context: ControllerContext, namespace: INamespace, name: st
     }
   }
   if (left > 0) return 100; // pods take their grace period; look again
-  await context.client.update<INamespace>(NAMESPACES, { ...namespace, spec: { ...namespace.spec, finalizers: [] } }, { subresource: 'finalize' });
+  await context.client.update<INamespace>(
+    NAMESPACES,
+    { ...namespace, spec: { ...namespace.spec, finalizers: [] } },
+    { subresource: 'finalize' },
+  );
   return undefined;
 }

@@ -10,8 +10,9 @@ export interface PodTemplate {
   spec?: NonNullable<IPod['spec']>;
 }
 
-export const controllerOf = (object: { metadata?: { ownerReferences?: OwnerReference[] } }): OwnerReference | undefined =>
-  object.metadata?.ownerReferences?.find((ref) => ref.controller === true);
+export const controllerOf = (object: {
+  metadata?: { ownerReferences?: OwnerReference[] };
+}): OwnerReference | undefined => object.metadata?.ownerReferences?.find((ref) => ref.controller === true);
 
 export const isTerminal = (pod: IPod): boolean => pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
 export const isActive = (pod: IPod): boolean => !isTerminal(pod) && pod.metadata?.deletionTimestamp === undefined;
@@ -42,7 +43,10 @@ export async function controlledPods(
     else if (controller === undefined && isActive(pod))
       mine.push(
         await context.client.patch(PODS, pod.metadata?.name ?? '', namespace, 'merge', {
-          metadata: { ownerReferences: [...(pod.metadata?.ownerReferences ?? []), owner], resourceVersion: pod.metadata?.resourceVersion },
+          metadata: {
+            ownerReferences: [...(pod.metadata?.ownerReferences ?? []), owner],
+            resourceVersion: pod.metadata?.resourceVersion,
+          },
         }),
       );
   }
@@ -80,9 +84,15 @@ export const deletePod = (context: ControllerContext, pod: IPod): Promise<void> 
  * (Kubernetes: the less a pod has done, the sooner it goes.)
  */
 export function cheapestFirst(pods: readonly IPod[]): IPod[] {
-  const cost = (pod: IPod): number => (pod.spec?.nodeName ? 1 : 0) + (pod.status?.phase === 'Running' ? 1 : 0) + (isReady(pod) ? 2 : 0);
+  const cost = (pod: IPod): number =>
+    (pod.spec?.nodeName ? 1 : 0) + (pod.status?.phase === 'Running' ? 1 : 0) + (isReady(pod) ? 2 : 0);
   const age = (pod: IPod): string => pod.metadata?.creationTimestamp ?? '';
-  return [...pods].sort((a, b) => cost(a) - cost(b) || age(b).localeCompare(age(a)) || (b.metadata?.name ?? '').localeCompare(a.metadata?.name ?? ''));
+  return [...pods].sort(
+    (a, b) =>
+      cost(a) - cost(b) ||
+      age(b).localeCompare(age(a)) ||
+      (b.metadata?.name ?? '').localeCompare(a.metadata?.name ?? ''),
+  );
 }
 
 export interface LabelSelectorLike {

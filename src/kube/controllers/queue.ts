@@ -73,7 +73,10 @@ export class WorkQueue {
       this.#failures.set(key, failures + 1);
       // A conflict means that somebody else wrote first: look again at once, it is not worth a line.
       if (failures > 0 || !isConflict(error)) this.#options.onError(key, error);
-      this.addAfter(key, Math.min(this.#options.maxBackoffMs, this.#options.minBackoffMs * 2 ** Math.min(failures, 20)));
+      this.addAfter(
+        key,
+        Math.min(this.#options.maxBackoffMs, this.#options.minBackoffMs * 2 ** Math.min(failures, 20)),
+      );
     }
     this.#working.delete(key);
     if (!this.#stopped) this.#pump();

@@ -4,7 +4,16 @@ import type { IReplicaSet } from 'kubernetes-models/apps/v1/ReplicaSet';
 import { PODS, REPLICA_SETS } from '../client/resources.ts';
 import type { OwnerReference } from '../client/types.ts';
 import { type ControllerContext, splitKey } from './context.ts';
-import { availableInMs, cheapestFirst, controlledPods, controllerOf, createPod, deletePod, isActive, isReady } from './pods.ts';
+import {
+  availableInMs,
+  cheapestFirst,
+  controlledPods,
+  controllerOf,
+  createPod,
+  deletePod,
+  isActive,
+  isReady,
+} from './pods.ts';
 import { WorkQueue } from './queue.ts';
 
 const BURST = 100; // pods made or removed at once, so that one typo does not flood the node
@@ -57,7 +66,11 @@ async function reconcile(context: ControllerContext, key: string): Promise<numbe
   )
     await context.client.update(REPLICA_SETS, { ...set, status }, { subresource: 'status' });
   const soon = waits.filter((wait): wait is number => wait !== undefined && wait > 0);
-  return pods.length !== wanted && set.metadata?.deletionTimestamp === undefined ? 0 : soon.length > 0 ? Math.min(...soon) : undefined;
+  return pods.length !== wanted && set.metadata?.deletionTimestamp === undefined
+    ? 0
+    : soon.length > 0
+      ? Math.min(...soon)
+      : undefined;
 }
 
 const ownerOf = (set: IReplicaSet): OwnerReference => ({
@@ -68,4 +81,3 @@ const ownerOf = (set: IReplicaSet): OwnerReference => ({
   controller: true,
   blockOwnerDeletion: true,
 });
-

@@ -17,21 +17,26 @@ export function whyNot(node: INode, spec: PodSpec, options: { daemon?: boolean }
   if (Object.entries(spec.nodeSelector ?? {}).some(([key, value]) => labels[key] !== value))
     return "node(s) didn't match Pod's node affinity/selector";
   const terms = spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
-  if (terms && !terms.some((term) => matchesTerm(node, term))) return "node(s) didn't match Pod's node affinity/selector";
+  if (terms && !terms.some((term) => matchesTerm(node, term)))
+    return "node(s) didn't match Pod's node affinity/selector";
   for (const taint of node.spec?.taints ?? []) {
     if (taint.effect === 'PreferNoSchedule') continue;
     const tolerated = (spec.tolerations ?? []).some(
       (t) =>
-        (t.effect === undefined || t.effect === '' || t.effect === taint.effect) &&
-        (t.operator === 'Exists' ? t.key === undefined || t.key === '' || t.key === taint.key : t.key === taint.key && (t.value ?? '') === (taint.value ?? '')),
+        (!t.effect || t.effect === taint.effect) &&
+        (t.operator === 'Exists'
+          ? t.key === undefined || t.key === '' || t.key === taint.key
+          : t.key === taint.key && (t.value ?? '') === (taint.value ?? '')),
     );
     const unschedulableByDaemon = options.daemon && taint.key === 'node.kubernetes.io/unschedulable';
-    if (!tolerated && !unschedulableByDaemon) return `node(s) had untolerated taint {${taint.key}: ${taint.value ?? ''}}`;
+    if (!tolerated && !unschedulableByDaemon)
+      return `node(s) had untolerated taint {${taint.key}: ${taint.value ?? ''}}`;
   }
   return undefined;
 }
 
-export const nodeAdmits = (node: INode, spec: PodSpec, options: { daemon?: boolean } = {}): boolean => whyNot(node, spec, options) === undefined;
+export const nodeAdmits = (node: INode, spec: PodSpec, options: { daemon?: boolean } = {}): boolean =>
+  whyNot(node, spec, options) === undefined;
 
 interface Expression {
   key: string;
@@ -102,21 +107,45 @@ async function bind(context: ControllerContext, key: string): Promise<number | u
   };
   const ranked = fit
     .map((node) => ({ node, load: load(node) }))
-    .sort((a, b) => a.load[0] - b.load[0] || a.load[1] - b.load[1] || (a.node.metadata?.name ?? '').localeCompare(b.node.metadata?.name ?? ''));
+    .sort(
+      (a, b) =>
+        a.load[0] - b.load[0] ||
+        a.load[1] - b.load[1] ||
+        (a.node.metadata?.name ?? '').localeCompare(b.node.metadata?.name ?? ''),
+    );
   await context.client.patch(PODS, name, namespace, 'merge', { spec: { nodeName: ranked[0]?.node.metadata?.name } });
   return undefined;
 }
 
-async function unschedulable(context: ControllerContext, pod: IPod, nodes: number, reasons: ReadonlyMap<string, number>): Promise<undefined> {
+async function unschedulable(
+  context: ControllerContext,
+  pod: IPod,
+  nodes: number,
+  reasons: ReadonlyMap<string, number>,
+): Promise<undefined> {
   const words = [...reasons].map(([reason, count]) => `${count} ${reason}`).join(', ');
   const message = `0/${nodes} nodes are available: ${words || 'no node has registered yet'}.`;
   const known = pod.status?.conditions?.find((c) => c.type === 'PodScheduled');
   if (known?.message === message) return undefined;
   const { name = '', namespace = '', uid = '' } = pod.metadata ?? {};
-  const stamp = context.now().toISOString().replace(/\.\d+Z$/, 'Z');
-  await context.client.patch(PODS, name, namespace, 'strategic', {
-    status: { conditions: [{ type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message, lastTransitionTime: stamp }] },
-  }, { subresource: 'status' });
+  const stamp = context
+    .now()
+    .toISOString()
+    .replace(/\.\d+Z$/, 'Z');
+  await context.client.patch(
+    PODS,
+    name,
+    namespace,
+    'strategic',
+    {
+      status: {
+        conditions: [
+          { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message, lastTransitionTime: stamp },
+        ],
+      },
+    },
+    { subresource: 'status' },
+  );
   if (nodes > 0)
     await context.client.create(EVENTS, {
       apiVersion: 'v1',
