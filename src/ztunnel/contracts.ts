@@ -6,20 +6,18 @@ import type { SpiffeId } from '../model/identity.ts';
 import type { Ip } from '../model/ip.ts';
 import type { Workload } from '../model/workload.ts';
 import type { World } from '../model/world.ts';
+import type { WorkloadCredential } from '../platform/tls/types.ts';
 import type { ConnectionInfo, ConnectionTelemetry } from '../telemetry/connection.ts';
+import type { PodInfo } from '../wire/zds/messages.ts';
+
+export type { PodInfo } from '../wire/zds/messages.ts';
 
 export type Unsubscribe = () => void;
 
 // ---- certificates ------------------------------------------------------------------------------------------------
 
-/** A workload's certificate and what it trusts, ready for a TLS context. Never logged, never written. */
-export interface WorkloadCertificate {
-  readonly identity: SpiffeId;
-  /** Leaf, then intermediates, PEM. */
-  readonly chainPem: string;
-  readonly keyPem: string;
-  /** The root bundle of the authority's answer, PEM: the only trust anchors for peers. */
-  readonly rootsPem: string;
+/** A workload's certificate and what it trusts, with its times. Never logged, never written. */
+export interface WorkloadCertificate extends WorkloadCredential {
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
 }
@@ -46,13 +44,6 @@ export interface Certificates {
 }
 
 // ---- mesh state --------------------------------------------------------------------------------------------------
-
-/** A pod as the node agent named it (ZDS WorkloadInfo); XDS must know it by the same three texts on this node. */
-export interface PodInfo {
-  readonly name: string;
-  readonly namespace: string;
-  readonly serviceAccount: string;
-}
 
 export interface MeshState {
   /** Live view: what it returns changes between turns of the event loop, never within one. */
@@ -82,15 +73,6 @@ export interface Telemetry extends ConnectionTelemetry {
   activeProxies(count: number): void;
   pendingProxies(count: number): void;
 }
-
-/** Lines that are not about one connection; `scope` is the log target (`inpod`, `proxy`, ...). */
-export interface Log {
-  debug(message: string, fields?: LogFields): void;
-  info(message: string, fields?: LogFields): void;
-  warn(message: string, fields?: LogFields): void;
-  error(message: string, fields?: LogFields): void;
-}
-export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
 // ---- pod DNS, readiness ------------------------------------------------------------------------------------------
 
