@@ -80,11 +80,20 @@ export function parseConfigDump(text: string, source: string): ConfigDump {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new Failure({ what: `${source} is not a configuration dump`, why: 'it is not JSON', fix: 'take one with `ambit ztunnel-config all -o json`', cause });
+    throw new Failure({
+      what: `${source} is not a configuration dump`,
+      why: 'it is not JSON',
+      fix: 'take one with `ambit ztunnel-config all -o json`',
+      cause,
+    });
   }
   const dump = value as Partial<ConfigDump>;
   if (!Array.isArray(dump?.workloads) || !Array.isArray(dump.services))
-    throw new Failure({ what: `${source} is not a ztunnel's configuration dump`, why: 'it has no workloads and services', fix: 'name a ztunnel pod, or any pod whose node has one' });
+    throw new Failure({
+      what: `${source} is not a ztunnel's configuration dump`,
+      why: 'it has no workloads and services',
+      fix: 'name a ztunnel pod, or any pod whose node has one',
+    });
   return {
     workloads: dump.workloads,
     services: dump.services,

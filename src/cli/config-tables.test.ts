@@ -6,8 +6,22 @@ import { certificateTable, policyTable, serviceTable, workloadTable } from './co
 // The rows of two pods, one service and one policy, as the real command printed them for the same dump.
 const dump: ConfigDump = {
   workloads: [
-    { uid: 'c1//v1/Pod/shop/payment-1', name: 'payment-1', namespace: 'shop', workloadIps: ['10.99.0.12'], node: 'n2', protocol: 'HBONE' },
-    { uid: 'c1//v1/Pod/shop/order-1', name: 'order-1', namespace: 'shop', workloadIps: ['10.99.0.11'], node: 'n1', protocol: 'HBONE' },
+    {
+      uid: 'c1//v1/Pod/shop/payment-1',
+      name: 'payment-1',
+      namespace: 'shop',
+      workloadIps: ['10.99.0.12'],
+      node: 'n2',
+      protocol: 'HBONE',
+    },
+    {
+      uid: 'c1//v1/Pod/shop/order-1',
+      name: 'order-1',
+      namespace: 'shop',
+      workloadIps: ['10.99.0.11'],
+      node: 'n1',
+      protocol: 'HBONE',
+    },
   ],
   services: [
     {
@@ -24,10 +38,18 @@ const dump: ConfigDump = {
       identity: 'spiffe://cluster.local/ns/shop/sa/payment',
       state: 'Available',
       certChain: [
-        { serialNumber: '271676055104741785552467469040731750696653685944', validFrom: '2026-11-21T06:20:15Z', expirationTime: '2026-11-22T06:20:15Z' },
+        {
+          serialNumber: '271676055104741785552467469040731750696653685944',
+          validFrom: '2026-11-21T06:20:15Z',
+          expirationTime: '2026-11-22T06:20:15Z',
+        },
       ],
       rootCerts: [
-        { serialNumber: '443157098868639100276244936351886782195526409160', validFrom: '2026-05-01T22:11:20Z', expirationTime: '2300-02-14T22:11:20Z' },
+        {
+          serialNumber: '443157098868639100276244936351886782195526409160',
+          validFrom: '2026-05-01T22:11:20Z',
+          expirationTime: '2300-02-14T22:11:20Z',
+        },
       ],
     },
   ],
@@ -43,7 +65,10 @@ test('workloads, services and policies are listed with the columns and widths th
     serviceTable(dump),
     'NAMESPACE SERVICE NAME SERVICE VIP WAYPOINT ENDPOINTS\nshop      payment      10.96.0.12  None     1/1\n',
   );
-  assert.equal(policyTable(dump), 'NAMESPACE POLICY NAME ACTION SCOPE\nshop      no-9000     Deny   WorkloadSelector\n');
+  assert.equal(
+    policyTable(dump),
+    'NAMESPACE POLICY NAME ACTION SCOPE\nshop      no-9000     Deny   WorkloadSelector\n',
+  );
 });
 
 test('certificates show serial numbers in hexadecimal and whether they are valid now', () => {

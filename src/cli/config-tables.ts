@@ -26,16 +26,22 @@ export const workloadsOf = (dump: ConfigDump, filter: DumpFilter): DumpWorkload[
     .sort(byName);
 
 export const servicesOf = (dump: ConfigDump, filter: DumpFilter): DumpService[] =>
-  dump.services.filter((s) => filter.serviceNamespace === undefined || s.namespace === filter.serviceNamespace).sort(byName);
+  dump.services
+    .filter((s) => filter.serviceNamespace === undefined || s.namespace === filter.serviceNamespace)
+    .sort(byName);
 
 export const policiesOf = (dump: ConfigDump, filter: DumpFilter): ConfigDump['policies'] =>
-  dump.policies.filter((p) => filter.policyNamespace === undefined || p.namespace === filter.policyNamespace).sort(byName);
+  dump.policies
+    .filter((p) => filter.policyNamespace === undefined || p.namespace === filter.policyNamespace)
+    .sort(byName);
 
 /** The name of the service or the address that the waypoint is at. */
 function waypointName(waypoint: DumpWaypoint | undefined, dump: ConfigDump): string {
   const destination = waypoint?.destination;
   if (!destination) return 'None';
-  const service = dump.services.find((s) => (s.vips ?? []).includes(destination) || `${s.namespace}/${s.hostname}` === destination);
+  const service = dump.services.find(
+    (s) => (s.vips ?? []).includes(destination) || `${s.namespace}/${s.hostname}` === destination,
+  );
   return service?.name ?? destination;
 }
 
@@ -74,7 +80,9 @@ export function certificateTable(dump: ConfigDump, now = new Date()): string {
     name,
     type,
     state.split(':')[0] ?? state,
-    certificate === undefined ? 'false' : String(now >= new Date(certificate.validFrom) && now <= new Date(certificate.expirationTime)),
+    certificate === undefined
+      ? 'false'
+      : String(now >= new Date(certificate.validFrom) && now <= new Date(certificate.expirationTime)),
     certificate === undefined ? '' : BigInt(certificate.serialNumber || 0).toString(16),
     certificate?.expirationTime ?? '',
     certificate?.validFrom ?? '',
@@ -89,7 +97,11 @@ export function certificateTable(dump: ConfigDump, now = new Date()): string {
             ...rootCerts.map((c) => row(identity, 'Root', state, c)),
           ],
     );
-  return table(['CERTIFICATE NAME', 'TYPE', 'STATUS', 'VALID CERT', 'SERIAL NUMBER', 'NOT AFTER', 'NOT BEFORE'], rows, 5);
+  return table(
+    ['CERTIFICATE NAME', 'TYPE', 'STATUS', 'VALID CERT', 'SERIAL NUMBER', 'NOT AFTER', 'NOT BEFORE'],
+    rows,
+    5,
+  );
 }
 
 export function connectionTable(dump: ConfigDump, filter: DumpFilter = {}): string {
@@ -107,9 +119,11 @@ export function connectionTable(dump: ConfigDump, filter: DumpFilter = {}): stri
     if (filter.workloadNamespace !== undefined && info.namespace !== filter.workloadNamespace) continue;
     const workload = `${info.name}.${info.namespace}`;
     if (filter.direction !== 'outbound')
-      for (const c of connections?.inbound ?? []) rows.push([workload, 'Inbound', named(c.actualDst), named(c.src), '', c.protocol]);
+      for (const c of connections?.inbound ?? [])
+        rows.push([workload, 'Inbound', named(c.actualDst), named(c.src), '', c.protocol]);
     if (filter.direction !== 'inbound')
-      for (const c of connections?.outbound ?? []) rows.push([workload, 'Outbound', named(c.src), named(c.actualDst), named(c.originalDst), c.protocol]);
+      for (const c of connections?.outbound ?? [])
+        rows.push([workload, 'Outbound', named(c.src), named(c.actualDst), named(c.originalDst), c.protocol]);
   }
   return table(['WORKLOAD', 'DIRECTION', 'LOCAL', 'REMOTE', 'REMOTE TARGET', 'PROTOCOL'], rows);
 }
