@@ -6,6 +6,7 @@ import type { SpiffeId } from '../model/identity.ts';
 import type { Ip } from '../model/ip.ts';
 import type { Workload } from '../model/workload.ts';
 import type { World } from '../model/world.ts';
+import type { Netns } from '../platform/linux/netns.ts';
 import type { WorkloadCredential } from '../platform/tls/types.ts';
 import type { ConnectionInfo, ConnectionTelemetry } from '../telemetry/connection.ts';
 import type { PodInfo } from '../wire/zds/messages.ts';
@@ -76,13 +77,11 @@ export interface Telemetry extends ConnectionTelemetry {
 
 // ---- pod DNS, readiness ------------------------------------------------------------------------------------------
 
-/** The network namespace of a pod: an open descriptor that its owner closes. */
-export interface PodNetwork {
-  readonly netnsFd: number;
-}
-
-/** Starts the DNS listeners of one pod in its namespace; resolves once they are bound; `close` is immediate. */
-export type StartPodDns = (pod: PodInfo, network: PodNetwork) => Promise<{ close(): void }>;
+/**
+ * Starts the DNS listeners of one pod in its namespace; resolves once they are bound; `close` is immediate. The
+ * namespace is the caller's and stays open until after `close`.
+ */
+export type StartPodDns = (pod: PodInfo, netns: Netns) => Promise<{ close(): void }>;
 
 /** One named task of `/healthz/ready`; the endpoint answers 200 when every task is ready. */
 export interface ReadinessTask {
