@@ -5,13 +5,13 @@
 import type { Cidr } from './ip.ts';
 
 /**
- * What can be asked about. An absent field fails every predicate, so a negated condition holds for it
- * (wire.md §3.3: plaintext satisfies `notPrincipals`).
+ * What can be asked about. An absent field fails every predicate, so a negated condition holds for it: plaintext
+ * satisfies `notPrincipals`.
  * L7 fields come with the L7 engine: the union grows, the mechanism stays.
  */
 export type Field =
   | 'source.principal' // `td/ns/<ns>/sa/<sa>`, without the scheme; absent for plaintext
-  | 'source.namespace' // of the peer's identity; empty for plaintext (wire.md §3.3)
+  | 'source.namespace' // of the peer's identity; empty for plaintext
   | 'source.serviceAccount' // `<ns>/<sa>`; absent for plaintext
   | 'source.ip'
   | 'destination.ip'

@@ -1,4 +1,4 @@
-// SPIFFE identities of workloads: spiffe://<trust domain>/ns/<namespace>/sa/<service account> (wire.md §0).
+// SPIFFE identities of workloads: spiffe://<trust domain>/ns/<namespace>/sa/<service account>.
 // Parsed once at the boundary; inside, an identity is this record and never a string that is split again.
 
 import { fail, ok, type Result } from './result.ts';

@@ -1,5 +1,5 @@
 // IP addresses and ranges as values. An `Ip` is a canonical string: dotted IPv4, or RFC 5952 IPv6;
-// v4-mapped IPv6 is always folded to IPv4 (wire.md §0), so that equal addresses are equal strings.
+// v4-mapped IPv6 is always folded to IPv4, so that equal addresses are equal strings.
 
 import { fail, ok, type Result } from './result.ts';
 

@@ -1,4 +1,4 @@
-// Authorization policies as the node proxy holds them (wire.md §3). The nesting has names instead of depth, and the
+// Authorization policies as the node proxy holds them. The nesting has names instead of depth, and the
 // meaning of "empty" differs at each level: see `authorize`.
 
 import type { Predicate } from './facts.ts';

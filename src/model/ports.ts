@@ -1,4 +1,4 @@
-// The fixed port numbers of the mesh (wire.md §7.1, semantics.md §0.1).
+// The fixed port numbers of the mesh.
 
 export const OUTBOUND_PORT = 15001;
 export const INBOUND_PLAINTEXT_PORT = 15006;
@@ -10,5 +10,5 @@ export const METRICS_PORT = 15020;
 export const READINESS_PORT = 15021;
 export const DNS_PROXY_PORT = 15053;
 
-/** Ports that a tunnel may never be asked for: they are the proxy's own listeners in every pod (wire.md §6.10). */
+/** Ports that a tunnel may never be asked for: they are the proxy's own listeners in every pod. */
 export const OWN_PORTS: ReadonlySet<number> = new Set([OUTBOUND_PORT, INBOUND_PLAINTEXT_PORT, HBONE_PORT]);

@@ -9,3 +9,6 @@ export const fail = <E>(error: E): { readonly ok: false; readonly error: E } => 
 export function unreachable(value: never): never {
   throw new Error(`unreachable: ${JSON.stringify(value)}`);
 }
+
+/** At least one. */
+export type NonEmpty<T> = readonly [T, ...T[]];

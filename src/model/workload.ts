@@ -1,4 +1,4 @@
-// Workloads and services: the L4 world as the control plane describes it (wire.md §2), parsed.
+// Workloads and services: the L4 world as the control plane describes it, parsed.
 // One record here is one `istio.workload.Address` on the wire; wire/xds translates both ways.
 
 import type { SpiffeId } from './identity.ts';

@@ -16,7 +16,7 @@ export interface World {
   /** The proxy's own network; the empty string is the default network. */
   readonly network: string;
   workload(uid: WorkloadUid): Workload | undefined;
-  /** Host-network workloads are not found by address; see wire.md §2.2 for the ranking when two share one. */
+  /** Host-network workloads are not found by address; when two share one, a meshed pod wins. */
   workloadAt(network: string, ip: Ip): Workload | undefined;
   /** A workload with exactly this namespace and `hostname`. */
   workloadNamed(namespace: string, hostname: string): Workload | undefined;
@@ -32,6 +32,8 @@ export interface World {
   policy(key: PolicyKey): Policy | undefined;
   namespacePolicies(namespace: string): readonly Policy[];
   globalPolicies(): readonly Policy[];
+  /** Differs after every change of any policy, so that what was derived from policies knows when to be derived again. */
+  readonly policyRevision: number;
 }
 
 /** One connection that an application dialled, as captured. */

@@ -2,6 +2,7 @@
 // stream (requests, responses, nonces) are the clients' and the servers' affair.
 
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import type { AddressUpdate } from '../../model/indexedWorld.ts';
 import type { Policy } from '../../model/policy.ts';
 import { fail, ok, type Result, unreachable } from '../../model/result.ts';
 import type { Service, Workload } from '../../model/workload.ts';
@@ -15,9 +16,7 @@ import { decodeService, serviceMessage } from './service.ts';
 import { decodeWorkload, workloadMessage } from './workload.ts';
 
 /** One `istio.workload.Address`. */
-export type Address =
-  | { readonly kind: 'workload'; readonly workload: Workload }
-  | { readonly kind: 'service'; readonly service: Service };
+export type Address = AddressUpdate;
 
 /** What a node proxy never reads (extensions, newer fields) is not kept either. */
 const READ = { readUnknownFields: false };
