@@ -1,0 +1,120 @@
+// Where Kubernetes objects enter the derivation: one source a kind, each holding the parsed, reduced form.
+
+import type { Graph, Source } from './graph/graph.ts';
+import {
+  type EndpointSlice,
+  type Namespace,
+  type Node,
+  parseEndpointSlice,
+  parseNamespace,
+  parseNode,
+} from './objects/cluster.ts';
+import { parseServiceEntry, parseWorkloadEntry, type ServiceEntry, type WorkloadEntry } from './objects/entry.ts';
+import { type Gateway, type GatewayClass, parseGateway, parseGatewayClass } from './objects/gateway.ts';
+import { DEFAULT_MESH_CONFIG, type MeshConfig, parseMeshConfig } from './objects/mesh.ts';
+import { type Pod, parsePod } from './objects/pod.ts';
+import {
+  type AuthorizationPolicy,
+  type PeerAuthentication,
+  parseAuthorizationPolicy,
+  parsePeerAuthentication,
+} from './objects/security.ts';
+import { type KubeService, parseService } from './objects/service.ts';
+import type { Json } from './read.ts';
+
+/** The kinds that the control plane watches, by the plural that its API calls them. */
+export const INPUT_KINDS = [
+  'namespaces',
+  'nodes',
+  'pods',
+  'services',
+  'endpointslices',
+  'serviceentries',
+  'workloadentries',
+  'gateways',
+  'gatewayclasses',
+  'peerauthentications',
+  'authorizationpolicies',
+] as const;
+export type InputKind = (typeof INPUT_KINDS)[number];
+
+export interface Sources {
+  readonly namespaces: Source<Namespace>;
+  readonly nodes: Source<Node>;
+  readonly pods: Source<Pod>;
+  readonly services: Source<KubeService>;
+  readonly endpointslices: Source<EndpointSlice>;
+  readonly serviceentries: Source<ServiceEntry>;
+  readonly workloadentries: Source<WorkloadEntry>;
+  readonly gateways: Source<Gateway>;
+  readonly gatewayclasses: Source<GatewayClass>;
+  readonly peerauthentications: Source<PeerAuthentication>;
+  readonly authorizationpolicies: Source<AuthorizationPolicy>;
+}
+
+export class Inputs {
+  readonly sources: Sources;
+  /** Under the key `''`. */
+  readonly mesh: Source<MeshConfig>;
+  private readonly setters: Readonly<Record<InputKind, (key: string, object: Json | undefined) => void>>;
+
+  constructor(graph: Graph) {
+    const sources: Sources = {
+      namespaces: graph.source('namespaces'),
+      nodes: graph.source('nodes'),
+      pods: graph.source('pods'),
+      services: graph.source('services'),
+      endpointslices: graph.source('endpointslices'),
+      serviceentries: graph.source('serviceentries'),
+      workloadentries: graph.source('workloadentries'),
+      gateways: graph.source('gateways'),
+      gatewayclasses: graph.source('gatewayclasses'),
+      peerauthentications: graph.source('peerauthentications'),
+      authorizationpolicies: graph.source('authorizationpolicies'),
+    };
+    this.sources = sources;
+    this.mesh = graph.source('mesh');
+    this.mesh.set('', DEFAULT_MESH_CONFIG);
+    this.setters = {
+      namespaces: setter(sources.namespaces, parseNamespace),
+      nodes: setter(sources.nodes, parseNode),
+      pods: setter(sources.pods, parsePod),
+      services: setter(sources.services, parseService),
+      endpointslices: setter(sources.endpointslices, parseEndpointSlice),
+      serviceentries: setter(sources.serviceentries, parseServiceEntry),
+      workloadentries: setter(sources.workloadentries, parseWorkloadEntry),
+      gateways: setter(sources.gateways, parseGateway),
+      gatewayclasses: setter(sources.gatewayclasses, parseGatewayClass),
+      peerauthentications: setter(sources.peerauthentications, parsePeerAuthentication),
+      authorizationpolicies: setter(sources.authorizationpolicies, parseAuthorizationPolicy),
+    };
+  }
+
+  /**
+   * Takes in one object as it is now.
+   * @param key     `<namespace>/<name>`, or the name of a cluster-scoped object
+   * @param object  undefined: it is gone
+   */
+  set(kind: InputKind, key: string, object: Json | undefined): void {
+    this.setters[kind](key, object);
+  }
+
+  /**
+   * Takes in the mesh configuration.
+   * @param value  parsed YAML; undefined: there is none, the defaults hold
+   * @returns one sentence for each thing that was not understood
+   */
+  setMesh(value: unknown): readonly string[] {
+    const { mesh, problems } = parseMeshConfig(value, this.mesh.get(''));
+    this.mesh.set('', mesh);
+    return problems;
+  }
+}
+
+const setter =
+  <T>(source: Source<T>, parse: (object: Json) => T | undefined) =>
+  (key: string, object: Json | undefined): void => {
+    const parsed = object === undefined ? undefined : parse(object);
+    if (parsed === undefined) source.delete(key);
+    else source.set(key, parsed);
+  };
