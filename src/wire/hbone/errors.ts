@@ -58,3 +58,11 @@ export class HboneError extends Error {
     return this.code === 'STREAM_CLOSED' || this.source === 'transport' ? 'brokenPipe' : 'failure';
   }
 }
+
+/** A rule that the peer broke; what it costs (the stream or the connection) is decided where it is found. */
+export interface Fault {
+  readonly code: ErrorCode;
+  readonly why: string;
+}
+
+export const fault = (code: ErrorCode, why: string): Fault => ({ code, why });
