@@ -1,6 +1,7 @@
 // Random worlds for property tests. Names and addresses come from small pools on purpose, so that they meet.
 
 import fc from 'fast-check';
+import type { Connection } from '../connection.ts';
 import type { Predicate } from '../facts.ts';
 import type { Cidr, Ip } from '../ip.ts';
 import type { Policy, PolicyMatch } from '../policy.ts';
@@ -204,3 +205,15 @@ export const somePolicy: fc.Arbitrary<Policy> = record({
     { maxLength: 2 },
   ),
 }).map((p): Policy => ({ key: `${p.namespace}/${p.name}`, ...p }) as Policy);
+
+export const someConnection: fc.Arbitrary<Connection> = record<Connection>({
+  source: record({ ip: someIp, port: fc.constant(40000) }),
+  identity: rarely(
+    record({
+      trustDomain: fc.constantFrom('cluster.local', 'other.domain'),
+      namespace: someNamespace,
+      serviceAccount: fc.constantFrom(...ACCOUNTS),
+    }),
+  ),
+  destination: record({ ip: someIp, port: somePort }),
+});
