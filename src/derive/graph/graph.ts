@@ -139,7 +139,7 @@ export abstract class Collection<T> {
     const changes: Change<T>[] = [];
     for (const [key, before] of this.pending) {
       const now = this.items.get(key);
-      if (before !== now) changes.push({ key, before, now });
+      if (!equal(before, now)) changes.push({ key, before, now });
     }
     this.pending.clear();
     if (changes.length > 0) for (const subscriber of this.subscribers) subscriber(changes);
