@@ -133,6 +133,8 @@ export interface DataPathSettings {
   };
   /** LOCALHOST_APP_TUNNEL. */
   readonly localhostApplicationTunnel: boolean;
+  /** AUTHZ_POLICY_INFO_LOGGING. */
+  readonly policyDecisionsAtInfo: boolean;
   /** How long live connections may finish after SIGTERM. */
   readonly drainDeadlineMs: number;
 }

@@ -1,7 +1,10 @@
 // Why a connection failed, as the metrics' flag and the access log's text. The texts of everyday failures are Istio's
 // (ztunnel), because people and tools search logs for them.
 
+import { MeshTlsError } from '../platform/tls/index.ts';
 import type { ResponseFlag } from '../telemetry/connection.ts';
+import { HboneError } from '../wire/hbone/index.ts';
+import { CertificateError } from './contracts.ts';
 
 export interface Failure {
   readonly flag: ResponseFlag;
@@ -77,4 +80,27 @@ export const TUNNEL_PORT_BLOCKED: Failure = {
   error: 'connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008: deadline has elapsed',
 };
 
+/** CONNECT was sent and nothing came back. */
+export const TUNNEL_ANSWER_TIMEOUT: Failure = {
+  flag: 'CONNECT',
+  error: 'tunnel not answered: deadline has elapsed',
+};
+
 export const CONNECT_TIMEOUT: Failure = { flag: 'CONNECT', error: 'io error: deadline has elapsed' };
+
+/** A failure on its way through a promise. */
+export class ConnectFailure extends Error {
+  readonly failure: Failure;
+  constructor(failure: Failure, options?: ErrorOptions) {
+    super(failure.error, options);
+    this.failure = failure;
+  }
+}
+
+export function failureOf(error: unknown): Failure {
+  if (error instanceof ConnectFailure) return error.failure;
+  if (error instanceof CertificateError) return { flag: 'IDENTITY_ERROR', error: error.message };
+  if (error instanceof MeshTlsError) return { flag: error.flag, error: error.message };
+  if (error instanceof HboneError) return { flag: 'H2_HANDSHAKE_FAILURE', error: `http2 failed: ${error.message}` };
+  return ioFailure(error);
+}

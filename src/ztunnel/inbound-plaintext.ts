@@ -1,0 +1,155 @@
+// Plaintext connections into a pod, captured at port 15006: judged without an identity, then joined to the application.
+
+import type { Socket } from 'node:net';
+import type { Connection } from '../model/connection.ts';
+import { decideInboundPlaintext } from '../model/inbound.ts';
+import type { HostPort } from '../model/ip.ts';
+import type { Workload } from '../model/workload.ts';
+import { originalDestination } from '../platform/linux/sockets.ts';
+import type { ResetCode } from '../wire/hbone/index.ts';
+import { TrackedConnection } from './connections.ts';
+import { type PodContext, WORKLOAD_WAIT_MS } from './context.ts';
+import { SocketPair } from './copy.ts';
+import { type Connecting, ignoreErrors, localEnd, remoteEnd } from './endpoints.ts';
+import { type Failure, failureOf, policyRejection } from './failure.ts';
+import { type ToApplication, toApplication } from './inbound-app.ts';
+import { judge } from './judge.ts';
+import { peerOf } from './peer.ts';
+
+/** The plaintext side of one pod: hand accepted sockets (paused, half-open allowed) to `accept`. */
+export class InboundPlaintext {
+  readonly #pod: PodContext;
+  readonly #application: ToApplication;
+
+  constructor(pod: PodContext) {
+    this.#pod = pod;
+    this.#application = toApplication(pod);
+  }
+
+  readonly accept = (socket: Socket): void => {
+    const pod = this.#pod;
+    socket.on('error', ignoreErrors);
+    const peer = remoteEnd(socket);
+    const dialled = originalDestination(socket) ?? localEnd(socket);
+    if (peer === undefined || dialled === undefined) {
+      socket.destroy();
+      return;
+    }
+    if (pod.table.size >= pod.bounds.maxConnectionsPerPod) {
+      pod.telemetry.denied({
+        direction: 'inbound',
+        sourceAddress: peer,
+        destinationAddress: dialled,
+        error: `too many connections of one pod: ${pod.table.size} are open`,
+      });
+      socket.resetAndDestroy();
+      return;
+    }
+    new PlaintextConnection(pod, this.#application, socket, peer, dialled).begin();
+  };
+}
+
+class PlaintextConnection extends TrackedConnection {
+  readonly #pod: PodContext;
+  readonly #application: ToApplication;
+  readonly #socket: Socket;
+  readonly #peer: HostPort;
+  readonly #dialled: HostPort;
+  #judged: Connection | undefined = undefined;
+  #connecting: Connecting | undefined = undefined;
+  #pair: SocketPair | undefined = undefined;
+
+  constructor(pod: PodContext, application: ToApplication, socket: Socket, peer: HostPort, dialled: HostPort) {
+    super(pod.table, pod.telemetry);
+    this.#pod = pod;
+    this.#application = application;
+    this.#socket = socket;
+    this.#peer = peer;
+    this.#dialled = dialled;
+    pod.telemetry.sockets('destination', 1);
+  }
+
+  begin(): void {
+    const { state, pod } = this.#pod;
+    const destination = state.localWorkload(pod);
+    if (destination !== undefined) {
+      this.#decide(destination);
+      return;
+    }
+    state.waitForWorkload(pod, WORKLOAD_WAIT_MS).then(
+      (found) => {
+        if (this.over) return;
+        if (found !== undefined) this.#decide(found);
+        else this.#deny(`unknown destination: no workload ${pod.namespace}/${pod.name} on this node`);
+      },
+      (error: unknown) => this.#deny(failureOf(error).error),
+    );
+  }
+
+  #decide(destination: Workload): void {
+    const { state } = this.#pod;
+    const decision = decideInboundPlaintext(state.world, destination, this.#peer, this.#dialled);
+    if (decision.kind === 'refuse') {
+      this.#deny(decision.text);
+      return;
+    }
+    const { source, service, connection } = decision;
+    this.count({
+      direction: 'inbound',
+      sourceAddress: this.#peer,
+      source: source && peerOf(source),
+      sourceIdentity: undefined,
+      destinationAddress: this.#dialled,
+      hboneAuthority: undefined,
+      destination: peerOf(destination),
+      destinationIdentity: undefined,
+      destinationService: service,
+      originalDestination: this.#dialled,
+    });
+    this.#judged = connection;
+    const verdict = judge(this.#pod, destination, connection);
+    if (verdict.effect === 'deny') {
+      this.end(policyRejection(verdict.reason), 'CANCEL');
+      return;
+    }
+    this.#connecting = this.#application.connect(
+      decision.dial,
+      this.#peer.ip,
+      (upstream) => {
+        this.#connecting = undefined;
+        this.#pair = new SocketPair(this.#socket, upstream, this, (failure) => this.finish(failure));
+      },
+      (failure) => this.end(failure, 'CANCEL'),
+    );
+  }
+
+  #deny(error: string): void {
+    if (this.over) return;
+    this.telemetry.denied({
+      direction: 'inbound',
+      sourceAddress: this.#peer,
+      destinationAddress: this.#dialled,
+      error,
+    });
+    this.end({ flag: 'CONNECT', error }, 'CANCEL');
+  }
+
+  protected override finish(failure: Failure | undefined): void {
+    if (this.over) return;
+    super.finish(failure);
+    this.telemetry.sockets('destination', -1);
+  }
+
+  protected release(_code: ResetCode): void {
+    this.#connecting?.cancel();
+    if (this.#pair !== undefined) this.#pair.cut();
+    else this.#socket.resetAndDestroy();
+  }
+
+  stillAllowed(): boolean {
+    const { state, pod, authorizer } = this.#pod;
+    const destination = state.localWorkload(pod);
+    if (this.#judged === undefined || destination === undefined) return true;
+    return authorizer.authorize(destination, this.#judged).effect === 'allow';
+  }
+}

@@ -1,0 +1,198 @@
+// The proxy of one pod: its listeners inside the pod's network namespace, its connections, its pool. It knows nothing of
+// other pods, and nothing outside knows its sockets: it is started, drained or stopped as a whole.
+//
+//   new ── start ──> listening ── drain ──> draining ── idle or deadline ──> closed
+//                        └────────── stop (pod left the mesh) ──────────────────┘
+
+import { closeSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import type { SpiffeId } from '../model/identity.ts';
+import type { Ip } from '../model/ip.ts';
+import { HBONE_PORT, INBOUND_PLAINTEXT_PORT, OUTBOUND_PORT } from '../model/ports.ts';
+import { hasCode } from '../platform/linux/errors.ts';
+import type { Netns } from '../platform/linux/netns.ts';
+import { listenTcp, serve, setKeepalive } from '../platform/linux/sockets.ts';
+import { ConnectionTable } from './connections.ts';
+import {
+  ANSWER_TIMEOUT_MS,
+  CONNECT_TIMEOUT_MS,
+  HANDSHAKE_TIMEOUT_MS,
+  keepaliveOf,
+  type PodContext,
+  type Services,
+} from './context.ts';
+import type { PodInfo, PodState, StartPodDns } from './contracts.ts';
+import { Deadlines } from './deadlines.ts';
+import { CLOSED_BY_DRAIN, POLICY_CHANGE } from './failure.ts';
+import { InboundHbone } from './inbound-hbone.ts';
+import { InboundPlaintext } from './inbound-plaintext.ts';
+import { Outbound } from './outbound.ts';
+
+const BACKLOG = 128;
+
+export interface PodProxyOptions {
+  /** Kubernetes uid of the pod. */
+  readonly uid: string;
+  readonly pod: PodInfo;
+  /** Owned by the proxy from now on: closed when it stops. */
+  readonly netns: Netns;
+  /** Undefined: no DNS listeners. */
+  readonly startDns: StartPodDns | undefined;
+  /** The proxy's own pod: only the tunnel port, with this identity, never with the client's address. */
+  readonly own?: SpiffeId | undefined;
+}
+
+export class PodProxy {
+  readonly uid: string;
+  readonly pod: PodInfo;
+  readonly #netns: Netns;
+  readonly #startDns: StartPodDns | undefined;
+  readonly #own: SpiffeId | undefined;
+  readonly #context: PodContext;
+  readonly #outbound: Outbound;
+  readonly #plaintext: InboundPlaintext;
+  readonly #hbone: InboundHbone;
+  readonly #servers: Server[] = [];
+  #dns: { close(): void } | undefined = undefined;
+  #stopped = false;
+
+  constructor(services: Services, options: PodProxyOptions) {
+    const { clock } = services;
+    this.uid = options.uid;
+    this.pod = options.pod;
+    this.#netns = options.netns;
+    this.#startDns = options.startDns;
+    this.#own = options.own;
+    this.#context = {
+      ...services,
+      pod: options.pod,
+      netns: options.netns,
+      table: new ConnectionTable(),
+      connecting: new Deadlines(clock, CONNECT_TIMEOUT_MS),
+      handshakes: new Deadlines(clock, HANDSHAKE_TIMEOUT_MS),
+      answers: new Deadlines(clock, ANSWER_TIMEOUT_MS),
+    };
+    this.#outbound = new Outbound(this.#context);
+    this.#plaintext = new InboundPlaintext(this.#context);
+    this.#hbone = new InboundHbone(
+      this.#context,
+      options.own === undefined ? { keepSource: true } : { keepSource: false, identity: options.own },
+    );
+  }
+
+  get netns(): Netns {
+    return this.#netns;
+  }
+
+  /**
+   * Binds every listener; certificates and XDS are not waited for.
+   * @throws SystemError when a port is taken, or the namespace has gone; nothing stays open then but the namespace
+   */
+  async start(): Promise<void> {
+    try {
+      if (this.#own === undefined) {
+        await this.#listen(OUTBOUND_PORT, this.#outbound.accept, true);
+        await this.#listen(INBOUND_PLAINTEXT_PORT, this.#plaintext.accept, true);
+      }
+      await this.#listen(HBONE_PORT, this.#hbone.accept, false);
+      if (this.#startDns !== undefined) this.#dns = await this.#startDns(this.pod, this.#netns);
+    } catch (error) {
+      this.#closeListeners();
+      throw error;
+    }
+    if (this.#stopped) this.#closeListeners();
+  }
+
+  /** The v6 wildcard serves IPv4 too; a kernel without IPv6 falls back to IPv4 alone. */
+  async #listen(port: number, accept: (socket: Socket) => void, keepalive: boolean): Promise<void> {
+    const { settings } = this.#context;
+    const { ipv6, reusePort, originalSource, packetMark } = settings.listen;
+    const options = { port, backlog: BACKLOG, reusePort, transparent: originalSource, mark: packetMark };
+    const bind = (ip: string): number => listenTcp(this.#netns, { ...options, ip: ip as Ip });
+    let fd: number;
+    try {
+      fd = bind(ipv6 ? '::' : '0.0.0.0');
+    } catch (error) {
+      if (!ipv6 || !hasCode(error, 'EAFNOSUPPORT')) throw error;
+      fd = bind('0.0.0.0');
+    }
+    const keep = keepaliveOf(settings);
+    if (keepalive && keep !== undefined) {
+      try {
+        setKeepalive(fd, keep); // accepted sockets inherit it
+      } catch (error) {
+        closeSync(fd);
+        throw error;
+      }
+    }
+    const server = createServer({ allowHalfOpen: keepalive, pauseOnConnect: true, noDelay: true }, accept);
+    server.on('error', (error) => this.#context.log.error('listener failed', { port, error }));
+    this.#servers.push(server);
+    await serve(server, fd, BACKLOG);
+  }
+
+  /** Policies, or the pod's workload, have changed: what is no longer allowed is closed. */
+  recheck(): void {
+    if (this.#own !== undefined) return;
+    const ended = this.#context.table.recheck(POLICY_CHANGE);
+    if (ended > 0)
+      this.#context.log.info('connections closed: policy or identity changed', {
+        pod: `${this.pod.namespace}/${this.pod.name}`,
+        connections: ended,
+      });
+  }
+
+  rotated(identity: SpiffeId): void {
+    this.#outbound.rotated(identity);
+  }
+
+  /**
+   * Accepts no more; live connections finish, until `deadline` is aborted; then the rest is cut.
+   * @returns how many had to be cut
+   */
+  async drain(deadline: AbortSignal): Promise<number> {
+    this.#closeListeners();
+    this.#hbone.drain();
+    const { table } = this.#context;
+    const over = Promise.withResolvers<void>();
+    const onAbort = (): void => over.resolve();
+    if (deadline.aborted) over.resolve();
+    else deadline.addEventListener('abort', onAbort, { once: true });
+    await Promise.race([table.idle(), over.promise]);
+    deadline.removeEventListener('abort', onAbort);
+    const left = table.size;
+    this.stop();
+    return left;
+  }
+
+  /** At once: listeners, connections, tunnels. Harmless when repeated. */
+  stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#closeListeners();
+    this.#context.table.endAll(CLOSED_BY_DRAIN);
+    this.#hbone.close();
+    this.#outbound.close();
+    this.#context.connecting.close();
+    this.#context.handshakes.close();
+    this.#context.answers.close();
+    this.#netns.close();
+  }
+
+  state(): PodState {
+    const { table } = this.#context;
+    return {
+      uid: this.uid,
+      state: 'Up',
+      info: this.pod,
+      inbound: table.infos('inbound'),
+      outbound: table.infos('outbound'),
+    };
+  }
+
+  #closeListeners(): void {
+    for (const server of this.#servers.splice(0)) server.close();
+    this.#dns?.close();
+    this.#dns = undefined;
+  }
+}

@@ -1,0 +1,46 @@
+// Puts a TLS socket under an HBONE session: bytes in, drain, close. Runs per chunk that TLS delivers: shared listeners, no
+// allocation.
+
+import type { Socket } from 'node:net';
+import type { HboneSession, SessionEnvironment } from '../wire/hbone/index.ts';
+
+const SESSION = Symbol('session');
+interface Driven extends Socket {
+  [SESSION]: HboneSession;
+}
+
+/** Time and turns of the real event loop. Timers of sessions do not keep a process alive. */
+export const eventLoop: SessionEnvironment = {
+  now: () => performance.now(),
+  defer: (callback) => void setImmediate(callback),
+  setTimer: (callback, delayMs) => setTimeout(callback, delayMs).unref(),
+  clearTimer: (timer) => clearTimeout(timer as NodeJS.Timeout),
+};
+
+/** From now on the socket belongs to the session. */
+export function drive(socket: Socket, session: HboneSession): void {
+  (socket as Driven)[SESSION] = session;
+  socket.on('error', onError);
+  socket.on('close', onClose);
+  socket.on('drain', onDrain);
+  socket.on('end', onEnd);
+  socket.on('data', onData);
+}
+
+function onData(this: Socket, chunk: Buffer): void {
+  (this as Driven)[SESSION].receive(chunk);
+}
+function onDrain(this: Socket): void {
+  (this as Driven)[SESSION].transportDrained();
+}
+/** HTTP/2 has no half-closed connection: without the peer's direction no tunnel can go on. */
+function onEnd(this: Socket): void {
+  (this as Driven)[SESSION].transportClosed();
+  this.destroy();
+}
+function onError(this: Socket, error: Error): void {
+  (this as Driven)[SESSION].transportClosed(error);
+}
+function onClose(this: Socket): void {
+  (this as Driven)[SESSION].transportClosed();
+}
