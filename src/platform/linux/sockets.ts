@@ -214,10 +214,12 @@ export async function connectUdp(
       reject(error);
     };
     socket.once('error', failed);
-    socket.connect(destination.port, destination.ip, () => {
+    // Not as the callback: Node gives that the error too.
+    socket.once('connect', () => {
       socket.off('error', failed);
       resolve(socket);
     });
+    socket.connect(destination.port, destination.ip);
   });
 }
 
