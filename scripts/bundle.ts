@@ -10,6 +10,7 @@ const root = join(import.meta.dirname, '..');
 /** role -> entry point */
 const roles: Record<string, string> = {
   cli: 'src/cli/main.ts',
+  supervisor: 'src/cli/supervise.ts',
   room: 'src/local/room/main.ts',
   api: 'src/kube/server/main.ts',
   control: 'src/control/main.ts',
@@ -35,7 +36,9 @@ await build({
   sourcemap: 'linked',
   legalComments: 'none',
   external: ['koffi'],
-  banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
+  banner: {
+    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+  },
   logLevel: 'warning',
 });
 writeFileSync(join(root, 'dist', '.bundled'), '');

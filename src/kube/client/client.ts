@@ -179,6 +179,12 @@ export class HttpKubeClient implements KubeClient {
     return readAll(await this.#send({ method: 'GET', path, query }));
   }
 
+  /** As `text`, line by line as they come (a pod's `log` with `follow`). */
+  async *lines(path: string, query: Query = {}): AsyncGenerator<string> {
+    const agent = this.#watches;
+    yield* linesOf(await this.#send({ method: 'GET', path, query, agent, timeoutMs: 24 * 3600 * 1000 }));
+  }
+
   async #json<R>(call: Call): Promise<R> {
     return JSON.parse(await readAll(await this.#send(call))) as R;
   }

@@ -22,6 +22,8 @@ import { nodeAdmits } from './scheduler.ts';
 import { canonicalJson, templateHash } from './template-hash.ts';
 
 const HASH_LABEL = 'controller-revision-hash';
+/** On a pod: replace this one as if its template were old (`ambit restart ztunnel --node`). */
+const REPLACE = 'ambit.dev/replace';
 
 export function startDaemonSets(context: ControllerContext): void {
   const queue = new WorkQueue({
@@ -71,7 +73,8 @@ async function reconcile(context: ControllerContext, key: string): Promise<numbe
   }
   const create = (nodeName: string): Promise<IPod> =>
     createPod(context, owner, namespace, set.spec?.template ?? {}, { labels: { [HASH_LABEL]: hash }, nodeName });
-  const isNew = (pod: IPod): boolean => pod.metadata?.labels?.[HASH_LABEL] === hash;
+  const isNew = (pod: IPod): boolean =>
+    pod.metadata?.labels?.[HASH_LABEL] === hash && pod.metadata.annotations?.[REPLACE] === undefined;
   const isAvailable = (pod: IPod): boolean => availableInMs(pod, set.spec?.minReadySeconds ?? 0, context.now()) === 0;
   const onDelete = set.spec?.updateStrategy?.type === 'OnDelete';
   const rolling = set.spec?.updateStrategy?.rollingUpdate;

@@ -1,0 +1,295 @@
+// `ambit up`: a whole mesh, and the user's manifests in it.
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { type Applied, applyManifests } from '../../kube/apply.ts';
+import { connectKube, type HttpKubeClient } from '../../kube/client/client.ts';
+import { type Manifest, readManifests } from '../../kube/manifests.ts';
+import { Failure } from '../failure.ts';
+import { stateDirOf } from '../home.ts';
+import type { GlobalOptions } from '../options.ts';
+import { colours, outputFormat, parseDuration, print, Stages } from '../output.ts';
+import { overviewOf, serviceLines } from '../overview.ts';
+import { type Progress, waitForRollout } from '../rollout.ts';
+import { attachRoom, type RoomHandle, startRoomProcess } from '../room-process.ts';
+
+interface Options extends GlobalOptions {
+  file?: string[];
+  nodes?: string;
+  detach?: boolean;
+  wait?: string;
+  image?: string[];
+  ztunnel?: string;
+  empty?: boolean;
+  output?: string;
+}
+
+const SYSTEM_NAMESPACE = 'istio-system';
+const root = process.env.AMBIT_ROOT ?? join(import.meta.dirname, '..');
+const collect = (value: string, before: string[] = []): string[] => [...before, value];
+
+export function up(program: Command): void {
+  program
+    .command('up')
+    .description('starts a mesh on this machine and applies manifests to it (without -f: the shop)')
+    .option('-f, --file <path>', 'file, folder or - (repeatable)', collect)
+    .option('--empty', 'apply nothing')
+    .option('--nodes <n>', 'number of nodes (new mesh: 2)')
+    .option('-d, --detach', 'leave the mesh running in the background')
+    .option('--wait <duration>', 'how long to wait for every pod to be ready', '60s')
+    .option('--image <name=command>', 'what to run for an image (repeatable)', collect)
+    .option('--ztunnel <path>', 'another program as the node proxy (speaks ZDS, ADS and the certificate service)')
+    .option('-o, --output <format>', 'table, json or yaml')
+    .action(async (_options: unknown, command: Command) => run(command.optsWithGlobals<Options>()));
+}
+
+async function run(options: Options): Promise<void> {
+  const name = options.name ?? 'default';
+  const stateDir = stateDirOf(name);
+  const format = outputFormat(options.output);
+  const waitMs = parseDuration(options.wait ?? '60s');
+  const nodes = numberOfNodes(options.nodes);
+  const images = imageFlags(options);
+  // Everything that can be wrong in the manifests is found before anything is started or changed.
+  const manifests = userManifests(options);
+  const system = parsed([join(root, 'deploy', 'local')]);
+  const stages = new Stages();
+
+  stages.begin('the room: namespaces, network, Kubernetes API');
+  const running = await attachRoom(stateDir);
+  if (running !== undefined) refuseOtherRoom(running, nodes, images, name);
+  const room =
+    running ?? (await startRoomProcess({ name, stateDir, nodes: nodes ?? 2, images, detach: options.detach === true }));
+  stages.end(running ? 'was running already' : '');
+  const client = await connectKube({ kubeconfig: join(stateDir, 'kubeconfig') });
+  const interrupted = new AbortController();
+  const stop = (): void => interrupted.abort();
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  void room.ended.then(stop);
+
+  try {
+    stages.begin('manifests');
+    const applied = await applyAll(client, system, manifests);
+    stages.end(`${applied.length} objects`);
+    const namespaces = new Set(
+      applied.flatMap(({ object, resource }) => (resource.namespaced ? [object.metadata?.namespace ?? 'default'] : [])),
+    );
+    await waitReady(client, namespaces, waitMs, stages, interrupted.signal);
+    const overview = await overviewOf(client);
+    const took = stages.totalMs;
+    print(
+      format,
+      { name, kubeconfig: join(stateDir, 'kubeconfig'), tookMs: took, stages: stages.done, ...overview },
+      () =>
+        summary(
+          name,
+          join(stateDir, 'kubeconfig'),
+          took,
+          serviceLines(overview.services),
+          options,
+          overview.services.length > 0,
+        ),
+    );
+    if (running !== undefined || options.detach) {
+      room.release();
+      return;
+    }
+    if (process.stderr.isTTY)
+      process.stderr.write(colours.dim('\nCtrl-C ends the mesh; its objects stay for the next `ambit up`.\n'));
+    if (!interrupted.signal.aborted)
+      await new Promise<void>((resolve) => interrupted.signal.addEventListener('abort', () => resolve()));
+  } catch (error) {
+    // What was started in the foreground ends with the command; a mesh that was there before, or was detached, stays.
+    if (running === undefined && !options.detach) await room.stop();
+    else room.release();
+    throw error;
+  } finally {
+    client.close();
+  }
+  await endForeground(room, stateDir);
+}
+
+async function endForeground(room: RoomHandle, stateDir: string): Promise<void> {
+  const failed = await room.failure();
+  if (failed !== undefined)
+    throw new Failure({
+      what: 'the room ended by itself',
+      why: failed,
+      fix: `see \`${join(stateDir, 'logs')}\`; \`ambit up\` brings it back with every object`,
+    });
+  if (process.stderr.isTTY) process.stderr.write('\nending the mesh …\n');
+  await room.stop();
+}
+
+function numberOfNodes(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const nodes = Number(text);
+  if (Number.isInteger(nodes) && nodes >= 1 && nodes <= 32) return nodes;
+  throw new Failure({
+    what: `\`--nodes ${text}\` is not possible`,
+    why: 'a mesh has 1 to 32 nodes',
+    fix: 'for example --nodes 3',
+    exitCode: 2,
+  });
+}
+
+function imageFlags(options: Options): string[] {
+  const images = options.image ?? [];
+  for (const image of images)
+    if (!/^[^=\s]+=.+$/.test(image))
+      throw new Failure({
+        what: `\`--image ${image}\` is not understood`,
+        why: 'it is an image name, `=`, and the command to run for it',
+        fix: "for example --image 'shop/api:1=node server.js'",
+        exitCode: 2,
+      });
+  if (options.ztunnel === undefined) return images;
+  if (!existsSync(options.ztunnel))
+    throw new Failure({
+      what: `\`--ztunnel ${options.ztunnel}\` is not there`,
+      why: 'no such file',
+      fix: 'give the path of a program that speaks ZDS, ADS and the certificate service',
+      exitCode: 2,
+    });
+  return [...images, `ambit/ztunnel=${options.ztunnel} proxy ztunnel`];
+}
+
+function userManifests(options: Options): Manifest[] {
+  if (options.empty && options.file)
+    throw new Failure({
+      what: '--empty and -f exclude each other',
+      why: '--empty applies nothing',
+      fix: 'give one of them',
+      exitCode: 2,
+    });
+  if (options.empty) return [];
+  return parsed(options.file ?? [join(root, 'examples', 'shop')]);
+}
+
+function parsed(paths: readonly string[]): Manifest[] {
+  const { manifests, problems } = readManifests(paths);
+  if (problems.length === 0) return manifests;
+  const where = problems.map((p) => `${p.file}${p.line > 0 ? `:${p.line}` : ''}: ${p.message}`);
+  throw new Failure({
+    what: `${problems.length === 1 ? 'a manifest' : `${problems.length} manifests`} cannot be read; nothing was changed`,
+    why: where.join('\n      '),
+    fix: 'mend them and run again',
+    exitCode: 2,
+  });
+}
+
+function refuseOtherRoom(
+  running: RoomHandle,
+  nodes: number | undefined,
+  images: readonly string[],
+  name: string,
+): void {
+  const differs =
+    nodes !== undefined && nodes !== running.nodes
+      ? `it runs with ${running.nodes} nodes`
+      : images.length > 0 && images.some((image) => !running.images.includes(image))
+        ? 'images are mapped when the room is made'
+        : undefined;
+  if (differs === undefined) return;
+  throw new Failure({
+    what: `mesh \`${name}\` runs already`,
+    why: differs,
+    fix: `ambit down --name ${name}, then up again; or choose another --name`,
+  });
+}
+
+async function applyAll(
+  client: HttpKubeClient,
+  system: readonly Manifest[],
+  user: readonly Manifest[],
+): Promise<Applied[]> {
+  const [first, second] = await Promise.all([applyManifests(client, system), applyManifests(client, user)]);
+  const refused = [...first.refused, ...second.refused];
+  if (refused.length > 0) {
+    const lines = refused.map(
+      ({ manifest, error }) =>
+        `${manifest.file}:${manifest.line}: ${manifest.object.kind} \`${manifest.object.metadata?.name}\`: ${error}`,
+    );
+    throw new Failure({
+      what: `${refused.length} of ${system.length + user.length} objects were refused; the others are applied`,
+      why: lines.join('\n      '),
+      fix: 'mend them and run `ambit up` again: what is there already stays',
+    });
+  }
+  return [...first.applied, ...second.applied];
+}
+
+async function waitReady(
+  client: HttpKubeClient,
+  namespaces: ReadonlySet<string>,
+  timeoutMs: number,
+  stages: Stages,
+  signal: AbortSignal,
+): Promise<void> {
+  const began = performance.now();
+  const left = (): number => Math.max(0, timeoutMs - (performance.now() - began));
+  const show = (what: string) => (progress: Progress) => stages.begin(`${what} (${progress.ready}/${progress.wanted})`);
+  const system = new Set([SYSTEM_NAMESPACE]);
+  const others = new Set([...namespaces].filter((namespace) => namespace !== SYSTEM_NAMESPACE));
+  stages.begin('the mesh: control plane, node agents, node proxies');
+  const mesh = await waitForRollout(client, {
+    namespaces: system,
+    timeoutMs: left(),
+    signal,
+    onProgress: show('the mesh'),
+  });
+  stages.begin('the mesh: control plane, node agents, node proxies');
+  stages.end(`${mesh.progress.ready}/${mesh.progress.wanted} pods`);
+  if (others.size > 0 && !signal.aborted) {
+    stages.begin('your pods');
+    const rollout = await waitForRollout(client, {
+      namespaces: others,
+      timeoutMs: left(),
+      signal,
+      onProgress: show('your pods'),
+    });
+    stages.begin('your pods');
+    stages.end(`${rollout.progress.ready}/${rollout.progress.wanted} ready`);
+    if (!rollout.complete && !signal.aborted) throw notReady(rollout.waiting, timeoutMs);
+  }
+  if (!mesh.complete && !signal.aborted) throw notReady(mesh.waiting, timeoutMs);
+}
+
+const notReady = (waiting: readonly { pod: string; reason: string }[], timeoutMs: number): Failure =>
+  new Failure({
+    what: `not everything is ready${waiting.length > 0 ? `: ${waiting.length} pods wait` : ''}`,
+    why: waiting.map(({ pod, reason }) => `${pod}: ${reason}`).join('\n      ') || `not within ${timeoutMs} ms`,
+    fix: 'kubectl describe pod, kubectl logs; a longer --wait when it only takes its time',
+    exitCode: 3,
+  });
+
+function summary(
+  name: string,
+  kubeconfig: string,
+  tookMs: number,
+  services: string,
+  options: Options,
+  any: boolean,
+): string {
+  const flag = name === 'default' ? '' : ` --name ${name}`;
+  const shop = options.file === undefined && options.empty !== true;
+  return [
+    `${colours.bold(`mesh \`${name}\` is up`)} ${colours.dim(`(${(tookMs / 1000).toFixed(1)} s)`)}`,
+    '',
+    ...(any ? [services] : []),
+    `  export KUBECONFIG=${kubeconfig}`,
+    ...(shop
+      ? [
+          '',
+          `  ${colours.green('allowed')}  kubectl exec -n ecommerce deploy/shopper -- node /shop/shop.mjs get http://order-service/orders`,
+          `  ${colours.red('refused')}  kubectl exec -n ecommerce deploy/shopper -- node /shop/shop.mjs get http://payment-service/payments`,
+          `  ${colours.cyan('why')}      ambit why${flag} -n ecommerce deploy/shopper payment-service:80`,
+        ]
+      : []),
+    '',
+    `  ambit status${flag}   ambit logs${flag}   ambit down${flag}`,
+    '',
+  ].join('\n');
+}

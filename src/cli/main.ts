@@ -1,0 +1,40 @@
+// `ambit`: the command line. One file a command in commands/; verbs, flags and columns are istioctl's where it has them.
+
+import module from 'node:module';
+import { Command, CommanderError } from 'commander';
+import { down } from './commands/down.ts';
+import { logs } from './commands/logs.ts';
+import { restart } from './commands/restart.ts';
+import { status } from './commands/status.ts';
+import { up } from './commands/up.ts';
+import { ztunnelConfig } from './commands/ztunnel-config.ts';
+import { describe, Failure } from './failure.ts';
+import { addGlobalOptions } from './options.ts';
+
+module.enableCompileCache();
+
+const program = addGlobalOptions(new Command('ambit'))
+  .description('a whole ambient service mesh from one command')
+  .showHelpAfterError('(see `ambit --help`)')
+  .exitOverride();
+up(program);
+down(program);
+status(program);
+logs(program);
+restart(program);
+ztunnelConfig(program);
+
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0); // the reader has seen enough (`| head`)
+  throw error;
+});
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+  else {
+    process.stderr.write(`\r${describe(error)}`);
+    process.exitCode = error instanceof Failure ? error.exitCode : 1;
+  }
+}

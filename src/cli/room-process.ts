@@ -1,0 +1,179 @@
+// The process that holds a room, seen from a command: starting one in the background of its own session (so that Ctrl-C
+// reaches the command first), finding one that runs, ending it.
+
+import { spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Failure } from './failure.ts';
+
+/** `room.json`: who holds the room. */
+export interface RoomRecord {
+  readonly pid: number;
+  /** Start time of the process in clock ticks since boot: tells it from a later one with the same pid. */
+  readonly startTicks: string;
+  readonly nodes: number;
+  readonly images: readonly string[];
+  readonly apiPort: number;
+  readonly startedAt: string;
+}
+
+export interface SuperviseOptions {
+  readonly name: string;
+  readonly stateDir: string;
+  readonly nodes: number;
+  readonly images: readonly string[];
+  /** Stays when the command that started it ends. */
+  readonly detach: boolean;
+}
+
+/** What the supervisor tells the command that started it. */
+export type SupervisorMessage =
+  | { readonly kind: 'ready'; readonly record: RoomRecord }
+  | { readonly kind: 'failed'; readonly what: string; readonly why: string; readonly fix: string };
+
+export interface RoomHandle {
+  readonly nodes: number;
+  readonly images: readonly string[];
+  /** Resolves when the room's supervisor has ended, however that came. */
+  readonly ended: Promise<void>;
+  /** Why it ended, when nobody asked it to; undefined while it runs. */
+  failure(): Promise<string | undefined>;
+  /** Ends it, pods with their grace first; resolves when it is gone. */
+  stop(): Promise<void>;
+  /** Lets go of it: it runs on, and this process may end. */
+  release(): void;
+}
+
+const STOP_MS = 45_000;
+const START_MS = 60_000;
+
+/** Field 22 of /proc/<pid>/stat, behind the command name that may hold anything; undefined when there is no such process. */
+export function startTicksOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' ? undefined : fields[19];
+  } catch {
+    return undefined;
+  }
+}
+
+export function readRecord(stateDir: string): RoomRecord | undefined {
+  try {
+    const record = JSON.parse(readFileSync(join(stateDir, 'room.json'), 'utf8')) as RoomRecord;
+    return startTicksOf(record.pid) === record.startTicks ? record : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The room that runs from this folder now, if any. */
+export async function attachRoom(stateDir: string): Promise<RoomHandle | undefined> {
+  const record = readRecord(stateDir);
+  if (record === undefined) return undefined;
+  let timer: NodeJS.Timeout | undefined;
+  const gone = (): boolean => startTicksOf(record.pid) !== record.startTicks;
+  const ended = new Promise<void>((resolve) => {
+    timer = setInterval(() => {
+      if (!gone()) return;
+      clearInterval(timer);
+      resolve();
+    }, 50);
+    timer.unref();
+  });
+  return {
+    nodes: record.nodes,
+    images: record.images,
+    ended,
+    failure: async () => (gone() ? 'its supervisor is gone' : undefined),
+    stop: async () => {
+      timer?.ref();
+      process.kill(record.pid, 'SIGTERM');
+      const kill = setTimeout(() => process.kill(record.pid, 'SIGKILL'), STOP_MS);
+      await ended;
+      clearTimeout(kill);
+    },
+    release: () => clearInterval(timer),
+  };
+}
+
+/** Starts a supervisor and waits until its API answers. */
+export async function startRoomProcess(options: SuperviseOptions): Promise<RoomHandle> {
+  const log = openLog(options.stateDir);
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'supervisor.mjs')], {
+    detached: true,
+    stdio: ['ignore', log, log, 'ipc'],
+    env: { ...process.env, AMBIT_SUPERVISE: JSON.stringify(options) },
+  });
+  closeSync(log);
+  let asked = false;
+  let status: string | undefined;
+  const ended = new Promise<void>((resolve) => {
+    child.once('exit', (code, signal) => {
+      status =
+        signal === null ? `its supervisor ended with exit code ${code}` : `its supervisor was ended by ${signal}`;
+      resolve();
+    });
+    child.once('error', (error) => {
+      status = error.message;
+      resolve();
+    });
+  });
+  const failed = (why: string): Failure =>
+    new Failure({
+      what: 'the room did not start',
+      why,
+      fix: `\`ambit doctor\` checks this machine; the log is \`${join(options.stateDir, 'logs', 'supervisor.log')}\``,
+    });
+  const record = await new Promise<RoomRecord>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      child.kill('SIGTERM');
+      reject(failed(`it was not ready in ${START_MS / 1000} s`));
+    }, START_MS);
+    child.on('message', (message: SupervisorMessage) => {
+      clearTimeout(timer);
+      if (message.kind === 'ready') resolve(message.record);
+      else reject(new Failure(message));
+    });
+    void ended.then(() => {
+      clearTimeout(timer);
+      reject(failed(status ?? 'it ended at once'));
+    });
+  });
+  return {
+    nodes: record.nodes,
+    images: record.images,
+    ended,
+    failure: async () => (asked ? undefined : status),
+    stop: async () => {
+      asked = true;
+      if (status !== undefined) return;
+      child.kill('SIGTERM');
+      const kill = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
+      await ended;
+      clearTimeout(kill);
+    },
+    release: () => {
+      if (child.connected) child.disconnect();
+      child.unref();
+    },
+  };
+}
+
+function openLog(stateDir: string): number {
+  try {
+    mkdirSync(join(stateDir, 'logs'), { recursive: true, mode: 0o700 });
+    return openSync(join(stateDir, 'logs', 'supervisor.log'), 'w', 0o600);
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    const full = message.includes('ENOSPC');
+    throw new Failure({
+      what: `the state folder \`${stateDir}\` cannot be used`,
+      why: full ? 'the disk is full' : message,
+      fix: full
+        ? 'free some space, or set AMBIT_HOME to a folder on another disk'
+        : 'set AMBIT_HOME to a folder that you may write to',
+      cause,
+    });
+  }
+}
