@@ -3,7 +3,8 @@
 
 import { Buffer } from 'node:buffer';
 
-const SMALL_PIECE_BYTES = 1 << 10;
+/** Pieces up to this size are copied. */
+export const SMALL_PIECE_BYTES = 1 << 10;
 const BLOCK_BYTES = 4 << 10;
 
 export class PieceQueue {

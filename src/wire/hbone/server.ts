@@ -60,7 +60,10 @@ class Server extends Session implements ServerSession {
     if (read.kind === 'malformed') return this.streamError(streamId, 'PROTOCOL_ERROR', `bad request: ${read.why}`);
     const tunnel = new Tunnel(this, streamId, this.peer.initialWindowBytes, this.limits.streamWindowBytes, undefined);
     tunnel.mayReceive = true;
-    tunnel.remoteEnded = end;
+    if (end) {
+      tunnel.remoteEnded = true;
+      tunnel.deliverEnd();
+    }
     this.tunnels.set(streamId, tunnel);
     if (read.kind === 'connect') this.onConnect(read.request, tunnel);
     else {

@@ -3,11 +3,14 @@
 
 import type { Buffer } from 'node:buffer';
 import type { HboneError, ResetCode } from './errors.ts';
-import { PieceQueue } from './pieces.ts';
+import { PieceQueue, SMALL_PIECE_BYTES } from './pieces.ts';
 import type { HeaderList, InboundTunnel, TunnelSink } from './types.ts';
 
-/** Shared by all tunnels that have nothing waiting; never written to. */
+/** Shared by all tunnels that have nothing pending; never written to. */
 export const NOTHING: Uint8Array[] = [];
+
+/** Small pieces that a sink may hold before more of them are copied together. */
+const MANY_PIECES = 256;
 
 /** What a tunnel asks of its session's sending half. */
 export interface TunnelOutgoing {
@@ -57,9 +60,12 @@ export class Tunnel implements InboundTunnel {
   /** Bytes that wait for window or transport. */
   pending: Uint8Array[] = NOTHING;
   pendingBytes = 0;
-  /** Before a sink is attached: what has arrived. */
-  private early: PieceQueue | undefined;
+  /** What arrived before there was a sink, or while it holds too many small pieces. Order is kept: all or nothing. */
+  private waiting: PieceQueue | undefined;
+  private waitingEnd = false;
   private earlyReset: HboneError | undefined;
+  /** Pieces delivered since the sink last consumed anything. */
+  private pieces = 0;
 
   constructor(owner: TunnelOwner, id: number, sendWindow: number, receiveWindow: number, sink: TunnelSink | undefined) {
     this.owner = owner;
@@ -84,6 +90,8 @@ export class Tunnel implements InboundTunnel {
 
   consumed(bytes: number): void {
     this.owner.giveBack(this, bytes);
+    this.pieces = 0;
+    if (this.waiting !== undefined && this.sink !== undefined) this.release(this.sink);
   }
 
   respond(status: number, headers: HeaderList, endStream = false): void {
@@ -92,30 +100,48 @@ export class Tunnel implements InboundTunnel {
 
   attach(sink: TunnelSink): void {
     this.sink = sink;
-    const early = this.early;
-    this.early = undefined;
-    if (early !== undefined) for (const chunk of early.take()) if (!this.gone) sink.data(chunk);
-    if (this.earlyReset !== undefined) {
-      sink.reset(this.earlyReset);
-      this.earlyReset = undefined;
-    } else if (this.remoteEnded && !this.gone) sink.end();
+    this.release(sink);
+    if (this.earlyReset === undefined) return;
+    sink.reset(this.earlyReset);
+    this.earlyReset = undefined;
   }
 
   deliver(chunk: Buffer): void {
-    if (this.sink !== undefined) this.sink.data(chunk);
-    else {
-      this.early ??= new PieceQueue();
-      this.early.push(chunk);
+    if (this.sink === undefined || this.waiting !== undefined || this.tooManySmall(chunk)) {
+      this.waiting ??= new PieceQueue();
+      this.waiting.push(chunk);
+      return;
     }
+    this.pieces++;
+    this.sink.data(chunk);
+  }
+
+  /** A window bounds bytes, not pieces: a slow sink would hold an object for every byte of a peer that sends single ones. */
+  private tooManySmall(chunk: Buffer): boolean {
+    return this.pieces >= MANY_PIECES && chunk.length <= SMALL_PIECE_BYTES;
   }
 
   deliverEnd(): void {
-    this.sink?.end();
+    if (this.sink === undefined || this.waiting !== undefined) this.waitingEnd = true;
+    else this.sink.end();
   }
 
   deliverReset(error: HboneError): void {
-    if (this.sink !== undefined) this.sink.reset(error);
-    else this.earlyReset = error;
-    this.early = undefined;
+    if (this.sink === undefined) {
+      this.earlyReset = error;
+      this.waiting = undefined;
+      return;
+    }
+    this.release(this.sink);
+    this.sink.reset(error);
+  }
+
+  private release(sink: TunnelSink): void {
+    const waiting = this.waiting;
+    this.waiting = undefined;
+    if (waiting !== undefined) for (const chunk of waiting.take()) sink.data(chunk);
+    if (!this.waitingEnd || this.waiting !== undefined) return;
+    this.waitingEnd = false;
+    sink.end();
   }
 }
