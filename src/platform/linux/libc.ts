@@ -57,6 +57,17 @@ export const libc = {
   prctl: bind<(option: number, a: number, b: number, c: number, d: number) => number>(
     'int prctl(int, uint64_t, uint64_t, uint64_t, uint64_t)',
   ),
+  capget: bind<(header: Uint8Array, data: Uint8Array) => number>('int capget(uint8_t *, uint8_t *)'),
+  capset: bind<(header: Uint8Array, data: Uint8Array) => number>('int capset(uint8_t *, const uint8_t *)'),
+  pivot_root: bind<(newRoot: string, oldRoot: string) => number>('int pivot_root(const char *, const char *)'),
+  sethostname: bind<(name: Uint8Array, length: number) => number>('int sethostname(const uint8_t *, size_t)'),
+  pipe2: bind<(fds: Uint8Array, flags: number) => number>('int pipe2(uint8_t *, int)'),
+  ioctl: bind<(fd: number, request: number, argument: Uint8Array) => number>('int ioctl(int, uint64_t, uint8_t *)'),
+  waitpid: bind<(pid: number, status: Uint8Array, options: number) => number>('int waitpid(int, uint8_t *, int)'),
+  /** `number` is SYS_mount_setattr: C libraries before glibc 2.36 have no function of that name. */
+  mountSetattr: bind<
+    (number: number, dirfd: number, path: string, flags: number, attributes: Uint8Array, size: number) => number
+  >('long syscall(long, int, const char *, uint32_t, const uint8_t *, size_t)'),
   getrlimit: bind<(resource: number, limits: Uint8Array) => number>('int getrlimit(int, uint8_t *)'),
   setrlimit: bind<(resource: number, limits: Uint8Array) => number>('int setrlimit(int, const uint8_t *)'),
 } as const;
