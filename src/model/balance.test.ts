@@ -111,3 +111,32 @@ test('address: the dialled one, the dialled family, then any admitted, then the 
   assert.equal(address('10.96.0.1', 'ipv6', { ...w, addresses: [ip('10.0.0.1')] }), 'none');
   assert.equal(address('10.96.0.1', 'automatic', { ...w, addresses: [], hostname: 'x' }), 'hostname');
 });
+
+test('a long list is planned once a source, and alike for the next connection, another source and another port', () => {
+  const workloads = Array.from({ length: 200 }, (_, i) =>
+    pod(`p${i}`, i % 250, { ...at(i % 2 ? 'r1' : 'r2', 'z1', 's1'), capacity: i % 3, node: `node-${i % 5}` }),
+  );
+  const s: Service = {
+    ...base,
+    ports: ports('80:8080', '81:8081'),
+    loadBalancing: balancing('failover', 'region', 'node'),
+  };
+  const plain = plainWorld('', workloads, [s], []);
+  const endpoints = plain.endpoints(KEY);
+  const held = { ...plain, endpoints: () => endpoints };
+  for (let i = 0; i < 200; i++) {
+    const from = workload('from', { ...at(i % 3 ? 'r1' : 'r2', ''), node: `node-${i % 7}` });
+    for (const random of [0, i / 200, 0.999])
+      for (const port of [80, 81, 82]) {
+        const want = chooseEndpoint(plain, from, s, port, 'standard', () => random);
+        for (const again of [1, 2])
+          assert.deepEqual(
+            chooseEndpoint(held, from, s, port, 'standard', () => random),
+            want,
+            `${again}`,
+          );
+        if (port === 82) assert.equal(want, undefined);
+        else assert.equal(want?.workload.capacity === 0, false);
+      }
+  }
+});
