@@ -35,7 +35,7 @@ let runner: Runner | undefined;
 
 /**
  * Applies a script (the grammar of `nft -f`), wholly or not at all.
- * @throws NftError with nft's own words, which name the line; SystemError EPERM without CAP_NET_ADMIN
+ * @throws NftError with nft's own words; SystemError EPERM without CAP_NET_ADMIN
  */
 export async function applyNft(netns: Netns, script: string): Promise<void> {
   const { error } = await findRunner()(netns, script, false);
@@ -151,13 +151,8 @@ export function findProgram(name: string, path: string): string | undefined {
   return undefined;
 }
 
-/** nft prints a problem, the line it is in and a row of carets below: the first two are enough, one sentence a problem. */
+/** nft prints more below each problem, which for a script in memory is often another line than the bad one. */
 function tidy(error: string): string {
-  const lines = error.split('\n');
-  const problems = lines.flatMap((line, at) => {
-    if (!/error/i.test(line)) return [];
-    const source = lines[at + 1]?.trim();
-    return source ? [`${line} in \`${source}\``] : [line];
-  });
+  const problems = error.split('\n').filter((line) => /error/i.test(line));
   return (problems.length > 0 ? problems.join('; ') : error.trim()) || 'nft gave no reason';
 }
