@@ -68,3 +68,9 @@ export function errnoName(errno: number): string {
 export function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code;
 }
+
+/** The code of a failed system call, or the message of any other error. */
+export function errorCode(error: unknown): string {
+  if (error instanceof SystemError) return `${error.syscall} ${error.code}`;
+  return error instanceof Error ? error.message : String(error);
+}

@@ -6,6 +6,7 @@ import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Ip } from '../../model/ip.ts';
+import { ROOM_NAMESPACES, ROOTLESS } from './features.ts';
 import { Links, setSysctl } from './links.ts';
 import { Netns } from './netns.ts';
 
@@ -60,16 +61,6 @@ export class TestNetwork implements Disposable {
 export const countDescriptors = (): number => readdirSync('/proc/self/fd').length;
 
 const INSIDE = 'AMBIT_TEST_IN_USER_NAMESPACE';
-export const ROOM_FLAGS = [
-  '--user',
-  '--map-root-user',
-  '--net',
-  '--mount',
-  '--pid',
-  '--fork',
-  '--kill-child',
-  '--mount-proc',
-];
 
 /**
  * Defines tests that need CAP_NET_ADMIN. Root runs them as they are; for anybody else the file runs again inside a user
@@ -89,10 +80,15 @@ export function namespacedTests(file: string, define: () => void): void {
  * @throws Error with the whole output when a test fails
  */
 export function runInUserNamespace(prefix: readonly string[], files: readonly string[]): Promise<void> {
-  const [command, ...args] = [...prefix, 'unshare', ...ROOM_FLAGS, process.execPath, '--test', ...files] as [
-    string,
-    ...string[],
-  ];
+  const [command, ...args] = [
+    ...prefix,
+    'unshare',
+    ...ROOTLESS,
+    ...ROOM_NAMESPACES,
+    process.execPath,
+    '--test',
+    ...files,
+  ] as [string, ...string[]];
   const { NODE_TEST_CONTEXT: _, NODE_V8_COVERAGE: __, ...env } = process.env;
   const child = spawn(command, args, { env: { ...env, [INSIDE]: '1' }, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
