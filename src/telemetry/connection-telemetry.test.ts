@@ -201,6 +201,15 @@ test('an early denial is a warning without metrics', () => {
   assert.equal(registry.render(), '# EOF\n');
 });
 
+test('hostnames resolved for connections are counted by source', () => {
+  const registry = new Registry();
+  connectionTelemetry(registry).onDemandDns(order, 'db.example.com');
+  assert.match(
+    registry.render(),
+    /^istio_on_demand_dns_total\{source_workload="order",source_canonical_service="order",source_canonical_revision="v1",source_workload_namespace="shop",source_principal="spiffe:\/\/cluster\.local\/ns\/shop\/sa\/order",source_app="order",source_version="v1",source_cluster="c1",hostname="db\.example\.com"\} 1$/m,
+  );
+});
+
 test('without any known peer the locality labels are left out', () => {
   const info = { ...inboundHbone(1), source: undefined, destination: undefined, destinationIdentity: undefined };
   const { exposition } = run([{ info, toServer: 0, toClient: 0, durationMs: 0, outcome: fine }], 'plain');

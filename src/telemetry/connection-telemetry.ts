@@ -7,11 +7,25 @@ import type {
   ConnectionTelemetry,
   OpenConnection,
   Outcome,
+  Peer,
   Reporter,
 } from './connection.ts';
 import { type Logger, logger } from './log.ts';
 import type { Gauge, Registry } from './registry.ts';
-import { type CountedConnection, peerValues, SOURCE_LABELS, TrafficMetrics } from './traffic-metrics.ts';
+import { type CountedConnection, sourceLabels, TrafficMetrics } from './traffic-metrics.ts';
+
+const NOBODY: Peer = {
+  name: '',
+  workload: '',
+  canonicalName: '',
+  canonicalRevision: '',
+  namespace: '',
+  cluster: '',
+  region: '',
+  zone: '',
+  app: '',
+  identity: undefined,
+};
 
 class Reported implements OpenConnection {
   readonly #counted: CountedConnection;
@@ -52,7 +66,7 @@ export function connectionTelemetry(
   registry.collector(traffic);
   const sockets = registry.gauges('istio_tcp_sockets_open', 'TCP sockets that are open', ['reporter']);
   const onDemand = registry.counters('istio_on_demand_dns', 'Workload hostnames resolved for a connection', [
-    ...SOURCE_LABELS,
+    ...sourceLabels(NOBODY).map(([name]) => name),
     'hostname',
   ]);
   const open: Partial<Record<Reporter, Gauge>> = {};
@@ -66,6 +80,7 @@ export function connectionTelemetry(
       open[reporter] ??= sockets.labels(reporter);
       open[reporter].add(change);
     },
-    onDemandDns: (source, hostname) => onDemand.labels(...peerValues(source, source.identity), hostname).inc(),
+    onDemandDns: (source, hostname) =>
+      onDemand.labels(...sourceLabels(source).map(([, value]) => value), hostname).inc(),
   };
 }

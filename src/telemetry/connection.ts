@@ -4,6 +4,7 @@
 
 import type { SpiffeId } from '../model/identity.ts';
 import type { HostPort } from '../model/ip.ts';
+import type { Peer } from '../model/traffic.ts';
 
 export type Direction = 'outbound' | 'inbound';
 /** `source` = outbound, `destination` = inbound (the metrics' label). */
@@ -20,26 +21,8 @@ export type ResponseFlag =
   | 'IDENTITY_ERROR'
   | 'CERT_REVOKED';
 
-/**
- * One end of a connection, from XDS state or from baggage. Empty text means unknown. One object is made per workload
- * version and shared by its connections, so an implementation may key caches by object identity (WeakMap).
- */
-export interface Peer {
-  /** Pod name: the access log's `src.workload`; falls back to `canonicalName` there. */
-  readonly name: string;
-  /** Deployment name: label `source_workload`. */
-  readonly workload: string;
-  readonly canonicalName: string;
-  readonly canonicalRevision: string;
-  readonly namespace: string;
-  readonly cluster: string;
-  readonly region: string;
-  readonly zone: string;
-  /** Labels `source_app` / `destination_app`: canonical name, or the workload's name when it came by baggage. */
-  readonly app: string;
-  /** Identity that state ascribes to it, whatever the connection proved; undefined when it came by baggage. */
-  readonly identity: SpiffeId | undefined;
-}
+/** One object is made per workload version and shared by its connections, so that caches may go by object identity. */
+export type { Peer } from '../model/traffic.ts';
 
 export interface DestinationService {
   readonly hostname: string;

@@ -25,6 +25,9 @@ export function labelText(names: readonly string[], values: readonly string[]): 
   return text;
 }
 
+export const labelPairs = (labels: readonly (readonly [name: string, value: string])[]): string =>
+  labels.map(([name, value]) => `${name}="${escapeLabel(value)}"`).join(',');
+
 export function familyHeader(family: FamilyText): string {
   const { name, help, type, unit } = family;
   return `# HELP ${name} ${help}.\n# TYPE ${name} ${type}\n${unit === undefined ? '' : `# UNIT ${name} ${unit}\n`}`;

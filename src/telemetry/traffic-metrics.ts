@@ -2,41 +2,23 @@
 // all five numbers and the label text, made once per pair of peers. A connection finds its set by the identity of the two
 // peer objects (one object per workload version), without making any text; only a new pair is looked up by its text.
 
-import { formatSpiffeId, type SpiffeId, sameSpiffeId } from '../model/identity.ts';
+import { type SpiffeId, sameSpiffeId } from '../model/identity.ts';
+import { trafficLabels } from '../model/traffic.ts';
 import type { ByteMeter, ConnectionInfo, DestinationService, Direction, Peer, ResponseFlag } from './connection.ts';
-import { familyHeader, labelText, sample } from './openmetrics.ts';
+import { familyHeader, labelPairs, sample } from './openmetrics.ts';
 import { type Collector, MAX_LABEL_SETS } from './registry.ts';
 
-const UNKNOWN = 'unknown';
-const known = (text: string | undefined): string => (text === undefined || text === '' ? UNKNOWN : text);
-
-const side = (prefix: string): string[] =>
-  [
-    'workload',
-    'canonical_service',
-    'canonical_revision',
-    'workload_namespace',
-    'principal',
-    'app',
-    'version',
-    'cluster',
-  ].map((label) => `${prefix}_${label}`);
-export const SOURCE_LABELS: readonly string[] = side('source');
-const DESTINATION_LABELS: readonly string[] = side('destination');
-const LOCALITY_LABELS = ['source_region', 'source_zone', 'destination_region', 'destination_zone'];
-const SERVICE_LABELS = ['destination_service', 'destination_service_namespace', 'destination_service_name'];
-
-/** Values for `SOURCE_LABELS` (or the destination's), every unknown one spelt out. */
-export const peerValues = (peer: Peer | undefined, principal: SpiffeId | undefined): string[] => [
-  known(peer?.workload),
-  known(peer?.canonicalName),
-  known(peer?.canonicalRevision),
-  known(peer?.namespace),
-  principal === undefined ? UNKNOWN : formatSpiffeId(principal),
-  known(peer?.app),
-  known(peer?.canonicalRevision),
-  known(peer?.cluster),
-];
+/** Names and values that describe the source alone, without its locality. */
+export const sourceLabels = (source: Peer): readonly (readonly [name: string, value: string])[] =>
+  trafficLabels({
+    reporter: 'source',
+    source,
+    sourceIdentity: source.identity,
+    destination: undefined,
+    destinationService: undefined,
+    mutualTls: false,
+    responseFlags: '-',
+  }).filter(([name]) => name.startsWith('source_') && name !== 'source_region' && name !== 'source_zone');
 
 /** The numbers of one label set; -1: nothing was ever counted, so no sample. */
 interface TrafficSet {
@@ -79,17 +61,20 @@ interface LabelsAroundFlag {
 }
 
 function labelsAroundFlag(info: ConnectionInfo, hbone: boolean): LabelsAroundFlag {
-  const { source, destination, destinationService: service } = info;
-  const sourceText = labelText(SOURCE_LABELS, peerValues(source, info.sourceIdentity));
-  const destinationText = labelText(DESTINATION_LABELS, peerValues(destination, destination?.identity));
-  const serviceText = labelText(SERVICE_LABELS, [service?.hostname, service?.namespace, service?.name].map(known));
+  const { source, sourceIdentity, destination, destinationService } = info;
   const reporter = info.direction === 'outbound' ? 'source' : 'destination';
-  const head = `reporter="${reporter}",${sourceText},${serviceText},${destinationText},request_protocol="tcp"`;
-  let tail = `connection_security_policy="${hbone ? 'mutual_tls' : UNKNOWN}"`;
-  if (source !== undefined || destination !== undefined) {
-    const locality = [source?.region, source?.zone, destination?.region, destination?.zone].map(known);
-    tail += `,${labelText(LOCALITY_LABELS, locality)}`;
-  }
+  const labels = trafficLabels({
+    reporter,
+    source,
+    sourceIdentity,
+    destination,
+    destinationService,
+    mutualTls: hbone,
+    responseFlags: '',
+  });
+  const at = labels.findIndex(([name]) => name === 'response_flags');
+  const head = labelPairs(labels.slice(0, at));
+  const tail = labelPairs(labels.slice(at + 1));
   return { key: `${head}\n${tail}`, head, tail };
 }
 

@@ -152,18 +152,21 @@ test('one connection serves many requests; after it was cut, or roots changed, t
 });
 
 test('a request that is no longer wanted ends', async () => {
-  const { server } = await serve(() => new Promise(() => {}));
+  const hanging = Promise.withResolvers<string[]>();
+  const { server } = await serve(() => hanging.promise);
   const client = clientOf(server);
   const stop = new AbortController();
   const fetched = client.fetch(id, stop.signal);
   setTimeout(() => stop.abort(), 30);
   await assert.rejects(fetched, /cancelled/);
+  hanging.resolve([]); // The server's own deadline timer would keep this process alive.
   client.close();
   await server.close();
 });
 
 test('a server that does not answer is given up after 10 s', async () => {
-  const { server, asked } = await serve(() => new Promise(() => {}));
+  const hanging = Promise.withResolvers<string[]>();
+  const { server, asked } = await serve(() => hanging.promise);
   const clock = new ManualClock(Date.now());
   const client = new CaClient({ access: accessTo(server), ttlSeconds: 3600, clock });
   const fetched = client.fetch(id, never);
@@ -173,6 +176,7 @@ test('a server that does not answer is given up after 10 s', async () => {
     fetched,
     (error) => describeFailure(error) === 'certificate service: DeadlineExceeded: no answer in 10 s',
   );
+  hanging.resolve([]); // The server's own deadline timer would keep this process alive.
   client.close();
   await server.close();
 });
