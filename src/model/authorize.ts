@@ -3,7 +3,7 @@
 
 import type { Facts } from './facts.ts';
 import type { Policy } from './policy.ts';
-import { policyMatches } from './policyMatch.ts';
+import { policyMatches } from './policy-match.ts';
 import { groupPolicies, judge, type Verdict } from './verdict.ts';
 import type { PolicyKey, Workload } from './workload.ts';
 import type { World } from './world.ts';

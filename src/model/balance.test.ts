@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { chooseAddress, chooseEndpoint, localityRank } from './balance.ts';
-import { plainWorld } from './plainWorld.ts';
+import { plainWorld } from './plain-world.ts';
 import { ip, members, ports, service, workload } from './testing/builders.ts';
 import type { LoadBalancing, LoadBalancingScope, Service, Workload } from './workload.ts';
 

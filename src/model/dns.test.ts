@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { type DnsOptions, dnsLookup } from './dns.ts';
-import { plainWorld } from './plainWorld.ts';
+import { plainWorld } from './plain-world.ts';
 import { cidr, ip, members, service, workload } from './testing/builders.ts';
 import type { Service, Workload } from './workload.ts';
 

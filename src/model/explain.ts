@@ -4,7 +4,7 @@
 import { authorize, selectPolicies } from './authorize.ts';
 import type { Facts, Field, Predicate } from './facts.ts';
 import type { Policy, PolicyAction, PolicyClause, PolicyMatch, PolicyRule, PolicyScope } from './policy.ts';
-import { CONDITIONS, isEmptyMatch } from './policyMatch.ts';
+import { CONDITIONS, isEmptyMatch } from './policy-match.ts';
 import { unreachable } from './result.ts';
 import type { Verdict } from './verdict.ts';
 import type { PolicyKey, Workload } from './workload.ts';

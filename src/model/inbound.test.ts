@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { formatAuthority, parseAuthority } from './authority.ts';
 import { decideInboundHbone, decideInboundPlaintext, type InboundHbone, type TunnelRequest } from './inbound.ts';
-import { plainWorld } from './plainWorld.ts';
+import { plainWorld } from './plain-world.ts';
 import { ip, members, ports, service, workload } from './testing/builders.ts';
 import type { Service, Workload } from './workload.ts';
 

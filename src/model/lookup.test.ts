@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ANYBODY, chooseService, serviceAt } from './lookup.ts';
-import { plainWorld } from './plainWorld.ts';
+import { plainWorld } from './plain-world.ts';
 import { cidr, ip, service } from './testing/builders.ts';
 
 const a = service('a', { namespace: 'a', canonical: false });

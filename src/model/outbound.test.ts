@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decideOutbound, type OutboundRoute, resolveOutbound } from './outbound.ts';
-import { plainWorld } from './plainWorld.ts';
+import { plainWorld } from './plain-world.ts';
 import { cidr, ip, members, ports, service, workload } from './testing/builders.ts';
 import type { GatewayAddress, Service, Workload } from './workload.ts';
 import type { Dial, World } from './world.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Predicate } from './facts.ts';
-import { plainWorld } from './plainWorld.ts';
+import { plainWorld } from './plain-world.ts';
 import type { Policy } from './policy.ts';
 import { IPS, somePolicy, someService, someWorkload } from './testing/arbitrary.ts';
 import { ip, match, members, policy, ports, rule, service, workload } from './testing/builders.ts';

@@ -2,7 +2,7 @@
 // pod's. Nothing is reached by a global, so that proxies can run in several threads.
 
 import type { Random } from '../model/balance.ts';
-import type { Authorizer } from '../model/compiledPolicies.ts';
+import type { Authorizer } from '../model/compiled-policies.ts';
 import type { Ip } from '../model/ip.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Netns } from '../platform/linux/netns.ts';

@@ -2,7 +2,7 @@
 // name, and who wants to hear of changes. Fed by discovery responses and by the local file.
 
 import { formatSpiffeId, type SpiffeId } from '../model/identity.ts';
-import { type AddressUpdate, IndexedWorld } from '../model/indexedWorld.ts';
+import { type AddressUpdate, IndexedWorld } from '../model/indexed-world.ts';
 import type { Policy } from '../model/policy.ts';
 import { identityOf, type Workload } from '../model/workload.ts';
 import type { Clock } from '../platform/clock.ts';

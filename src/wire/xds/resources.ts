@@ -2,7 +2,7 @@
 // stream (requests, responses, nonces) are the clients' and the servers' affair.
 
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import type { AddressUpdate } from '../../model/indexedWorld.ts';
+import type { AddressUpdate } from '../../model/indexed-world.ts';
 import type { Policy } from '../../model/policy.ts';
 import { fail, ok, type Result, unreachable } from '../../model/result.ts';
 import type { Service, Workload } from '../../model/workload.ts';

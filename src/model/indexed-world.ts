@@ -4,7 +4,7 @@
 // is removed and comes back has its members again.
 
 import { cidrContains, type Ip } from './ip.ts';
-import { isHealthyFor, sharedAddressRank } from './plainWorld.ts';
+import { isHealthyFor, sharedAddressRank } from './plain-world.ts';
 import type { Policy } from './policy.ts';
 import type { PolicyKey, PortMapping, Service, ServiceKey, Workload, WorkloadUid } from './workload.ts';
 import { serviceKey } from './workload.ts';

@@ -8,7 +8,7 @@ import type { Predicate } from './facts.ts';
 import { principalOf } from './identity.ts';
 import { type Cidr, type Ip, ipBytes } from './ip.ts';
 import type { Policy, PolicyMatch } from './policy.ts';
-import { isEmptyMatch } from './policyMatch.ts';
+import { isEmptyMatch } from './policy-match.ts';
 import { type ApplicablePolicies, groupPolicies, judge, type Verdict } from './verdict.ts';
 import type { Workload } from './workload.ts';
 import type { World } from './world.ts';

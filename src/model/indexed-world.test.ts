@@ -3,9 +3,9 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { dnsLookup } from './dns.ts';
 import { decideInboundHbone } from './inbound.ts';
-import { type AddressUpdate, IndexedWorld } from './indexedWorld.ts';
+import { type AddressUpdate, IndexedWorld } from './indexed-world.ts';
 import { decideOutbound } from './outbound.ts';
-import { plainWorld } from './plainWorld.ts';
+import { plainWorld } from './plain-world.ts';
 import type { Policy } from './policy.ts';
 import {
   HOSTNAMES,
