@@ -111,8 +111,6 @@ const CATALOGUE: ReadonlyMap<string, Make> = new Map<string, Make>([
 /** `istio/pilot` under any registry path: the last two parts, or the last one alone. */
 export function findBuiltin(name: ImageName, host: ImageHost): Builtin | undefined {
   const parts = name.repository.split('/');
-  const role = /^ambit\/(shop(?:-[a-z0-9-]+)?)$/.exec(name.repository);
-  if (role !== null) return bundle('shop', { describesPod: true, env: { SHOP_IMAGE: role[1] as string } })(host);
   const make =
     CATALOGUE.get(name.repository) ?? CATALOGUE.get(parts.slice(-2).join('/')) ?? CATALOGUE.get(parts.at(-1) ?? '');
   return make?.(host);
