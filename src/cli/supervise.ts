@@ -1,0 +1,69 @@
+// Role `supervisor`: the process that holds a room. Started by `ambit up`, tells it how things go, outlives it when detached.
+
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { RoomError, startRoom } from '../local/supervisor.ts';
+import { type RoomRecord, type SuperviseOptions, type SupervisorMessage, startTicksOf } from './room-process.ts';
+
+const options = JSON.parse(process.env.AMBIT_SUPERVISE ?? '{}') as SuperviseOptions;
+const recordFile = join(options.stateDir, 'room.json');
+const tell = (message: SupervisorMessage): void => {
+  if (process.connected) process.send?.(message, undefined, undefined, () => {});
+};
+
+process.on('SIGINT', () => {}); // a terminal's Ctrl-C is the command's to hear
+process.on('SIGHUP', () => {});
+
+try {
+  const room = await startRoom({
+    name: options.name,
+    stateDir: options.stateDir,
+    nodes: options.nodes,
+    images: options.images,
+    packageRoot: process.env.AMBIT_ROOT ?? join(import.meta.dirname, '..'),
+    preferredPort: formerPort(),
+  });
+  const record: RoomRecord = {
+    pid: process.pid,
+    startTicks: startTicksOf(process.pid) ?? '',
+    nodes: options.nodes,
+    images: options.images,
+    apiPort: room.apiPort,
+    startedAt: new Date().toISOString(),
+  };
+  writeFileSync(recordFile, `${JSON.stringify(record, null, 2)}\n`, { mode: 0o600 });
+  const stop = (): void => void room.stop();
+  process.on('SIGTERM', stop);
+  if (!options.detach) process.on('disconnect', stop);
+  if (!options.detach && !process.connected) stop();
+  tell({ kind: 'ready', record });
+  const why = await room.ended;
+  if (why === undefined) rmPid();
+  else process.stderr.write(`${why}\n`);
+  process.exit(why === undefined ? 0 : 1);
+} catch (error) {
+  const why = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`${error instanceof Error ? error.stack : why}\n`);
+  if (error instanceof RoomError) tell({ kind: 'failed', what: error.what, why: error.why, fix: error.fix });
+  else tell({ kind: 'failed', what: 'the room did not start', why, fix: '`ambit doctor` checks this machine' });
+  setTimeout(() => process.exit(1), 100); // so that the message leaves first
+}
+
+/** The port of the room before this one, for the sake of kubeconfigs that name it. */
+function formerPort(): number | undefined {
+  try {
+    return (JSON.parse(readFileSync(recordFile, 'utf8')) as RoomRecord).apiPort;
+  } catch {
+    return undefined;
+  }
+}
+
+/** An orderly end leaves the port for the next life, and no process. */
+function rmPid(): void {
+  try {
+    const record = JSON.parse(readFileSync(recordFile, 'utf8')) as RoomRecord;
+    writeFileSync(recordFile, `${JSON.stringify({ ...record, pid: 0, startTicks: '' }, null, 2)}\n`, { mode: 0o600 });
+  } catch {
+    rmSync(recordFile, { force: true });
+  }
+}

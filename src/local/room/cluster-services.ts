@@ -1,0 +1,148 @@
+// Keeps the service rules of every node and the cluster's DNS in step with Services and EndpointSlices.
+
+import type { IEndpointSlice } from 'kubernetes-models/discovery.k8s.io/v1/EndpointSlice';
+import { startInformer } from '../../kube/client/informer.ts';
+import { ENDPOINT_SLICES, NAMESPACES, SERVICES } from '../../kube/client/resources.ts';
+import type { KubeClient } from '../../kube/client/types.ts';
+import { applyNft } from '../../platform/linux/nft.ts';
+import type { DnsView } from '../dns/records.ts';
+import { DnsServer } from '../dns/server.ts';
+import {
+  API_PORT,
+  API_SERVICE_IP,
+  CLUSTER_DOMAIN,
+  DNS_SERVICE_IP,
+  FABRIC_GATEWAY,
+  formatRange,
+  POD_RANGE,
+  SERVICE_RANGE,
+} from '../network/addresses.ts';
+import type { NodeNetwork } from '../network/node-network.ts';
+import { serviceRules } from '../network/service-rules.ts';
+
+const DNS_PORT = 53;
+
+/**
+ * Starts DNS and the rules; resolves when both stand for what the API holds now.
+ * @param outside asks the resolvers of the host
+ */
+export async function startClusterServices(
+  client: KubeClient,
+  nodes: readonly NodeNetwork[],
+  outside: (query: Buffer) => Promise<Buffer>,
+  log: (message: string) => void,
+): Promise<void> {
+  await applyOwnServices(client);
+  const services = startInformer(client, SERVICES);
+  const slices = startInformer(client, ENDPOINT_SLICES);
+  const namespaces = startInformer(client, NAMESPACES);
+  const byService = new Map<string, Set<string>>(); // service key -> slice keys
+  const keyOf = (slice: IEndpointSlice): string =>
+    `${slice.metadata?.namespace}/${slice.metadata?.labels?.['kubernetes.io/service-name']}`;
+  const slicesOf = (key: string): IEndpointSlice[] =>
+    [...(byService.get(key) ?? [])].flatMap((slice) => slices.items.get(slice) ?? []);
+
+  let dirty = true;
+  let running: Promise<void> | undefined;
+  const sync = (): Promise<void> => {
+    dirty = true;
+    running ??= (async () => {
+      while (dirty) {
+        dirty = false;
+        await new Promise((resolve) => setImmediate(resolve)); // a burst of changes is one transaction
+        for (const node of nodes) {
+          try {
+            await applyNft(node.netns, serviceRules(node, services.items.values(), slicesOf));
+          } catch (error) {
+            log(`service rules of \`${node.name}\` not applied: ${error instanceof Error ? error.message : error}`);
+          }
+        }
+      }
+      running = undefined;
+    })();
+    return running;
+  };
+  services.onChange(() => void sync());
+  slices.onChange((key, now, before) => {
+    if (before !== undefined) byService.get(keyOf(before))?.delete(key);
+    if (now !== undefined) {
+      const of = keyOf(now);
+      byService.set(of, (byService.get(of) ?? new Set()).add(key));
+    }
+    void sync();
+  });
+  const view: DnsView = {
+    service: (namespace, name) => services.items.get(`${namespace}/${name}`),
+    slices: (namespace, name) => slicesOf(`${namespace}/${name}`),
+    services: () => services.items.values(),
+    allSlices: () => slices.items.values(),
+    hasNamespace: (name) => namespaces.items.has(name),
+  };
+  const ranges = [SERVICE_RANGE, POD_RANGE].map(formatRange);
+  await Promise.all([
+    DnsServer.start({ address: FABRIC_GATEWAY, port: DNS_PORT, view, domain: CLUSTER_DOMAIN, ranges, outside }),
+    services.synced,
+    slices.synced,
+    namespaces.synced,
+  ]);
+  await sync();
+}
+
+/** The two services that the room itself answers: the API, and DNS. */
+async function applyOwnServices(client: KubeClient): Promise<void> {
+  const own = [
+    {
+      namespace: 'default',
+      name: 'kubernetes',
+      ip: API_SERVICE_IP,
+      labels: { component: 'apiserver', provider: 'kubernetes' },
+      ports: [{ name: 'https', port: 443, to: API_PORT, protocol: 'TCP' }],
+    },
+    {
+      namespace: 'kube-system',
+      name: 'kube-dns',
+      ip: DNS_SERVICE_IP,
+      labels: { 'k8s-app': 'kube-dns', 'kubernetes.io/name': 'CoreDNS' },
+      ports: [
+        { name: 'dns', port: DNS_PORT, to: DNS_PORT, protocol: 'UDP' },
+        { name: 'dns-tcp', port: DNS_PORT, to: DNS_PORT, protocol: 'TCP' },
+      ],
+    },
+  ];
+  const apply = { fieldManager: 'ambit-room', force: true };
+  for (const { namespace, name, ip, labels, ports } of own) {
+    await client.patch(
+      SERVICES,
+      name,
+      namespace,
+      'apply',
+      {
+        apiVersion: 'v1',
+        kind: 'Service',
+        metadata: { name, namespace, labels },
+        spec: {
+          type: 'ClusterIP',
+          clusterIP: ip,
+          clusterIPs: [ip],
+          ports: ports.map(({ name, port, to, protocol }) => ({ name, port, targetPort: to, protocol })),
+        },
+      },
+      apply,
+    );
+    await client.patch(
+      ENDPOINT_SLICES,
+      name,
+      namespace,
+      'apply',
+      {
+        apiVersion: 'discovery.k8s.io/v1',
+        kind: 'EndpointSlice',
+        metadata: { name, namespace, labels: { 'kubernetes.io/service-name': name } },
+        addressType: 'IPv4',
+        endpoints: [{ addresses: [FABRIC_GATEWAY], conditions: { ready: true } }],
+        ports: ports.map(({ name, to, protocol }) => ({ name, port: to, protocol })),
+      },
+      apply,
+    );
+  }
+}
