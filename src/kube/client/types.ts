@@ -57,7 +57,7 @@ export interface WatchEvent<T> {
 export type PatchType = 'json' | 'merge' | 'strategic' | 'apply';
 
 export interface WriteOptions {
-  readonly subresource?: 'status' | 'scale' | 'eviction' | 'token' | 'finalize';
+  readonly subresource?: 'status' | 'scale' | 'eviction' | 'token' | 'binding' | 'finalize';
   readonly fieldManager?: string;
   /** With `apply`: take over fields that another manager owns. */
   readonly force?: boolean;

@@ -1,0 +1,69 @@
+// The embedded API as an object in this process: store, kinds and REST operations, without sockets. main.ts puts a TLS
+// server in front of it; controllers and tests use its client directly.
+
+import { randomUUID } from 'node:crypto';
+import type { KubeClient, KubeObject, Resource } from '../client/types.ts';
+import { BOOTSTRAP_OBJECTS } from './bootstrap.ts';
+import { collectionOf } from './kinds/kind.ts';
+import { Registry } from './kinds/registry.ts';
+import { LocalKubeClient } from './local-client.ts';
+import { companionsOf } from './rest/namespaces.ts';
+import type { RestContext } from './rest/request.ts';
+import { seconds } from './rest/write.ts';
+import { Store } from './store/store.ts';
+
+export interface EmbeddedOptions {
+  /** Database file, or `:memory:`. */
+  readonly path: string;
+  readonly now?: () => Date;
+  /** 0 ≤ x < 1, for generated names. */
+  readonly random?: () => number;
+}
+
+export class EmbeddedApi {
+  readonly context: RestContext;
+
+  /** Opens the database and makes what every cluster has from its first moment. @throws DatabaseError */
+  constructor(options: EmbeddedOptions) {
+    this.context = {
+      store: new Store(options.path),
+      registry: new Registry(),
+      now: options.now ?? (() => new Date()),
+      random: options.random ?? Math.random,
+    };
+    bootstrap(this.context);
+  }
+
+  /** @param manager  name in managedFields of what this client writes */
+  client(manager?: string): KubeClient {
+    return new LocalKubeClient(this.context, manager);
+  }
+
+  /** Every resource that can be listed now, each in its preferred version. */
+  resources(): readonly Resource[] {
+    return this.context.registry.resources();
+  }
+
+  onResourcesChange(handler: () => void): void {
+    this.context.registry.onChange(handler);
+  }
+
+  close(): void {
+    this.context.store.close();
+  }
+}
+
+function bootstrap(context: RestContext): void {
+  const { store, registry, now } = context;
+  for (const object of BOOTSTRAP_OBJECTS) {
+    const kind = registry.findKind(object.apiVersion ?? '', object.kind ?? '')?.kind;
+    if (kind === undefined) throw new Error(`${object.kind} is not served`);
+    const { name = '', namespace = '' } = object.metadata ?? {};
+    if (store.get(collectionOf(kind), namespace, name) !== undefined) continue;
+    const born: KubeObject = {
+      ...object,
+      metadata: { ...object.metadata, uid: randomUUID(), creationTimestamp: seconds(now()) },
+    };
+    store.writeAll([{ collection: collectionOf(kind), object: born }, ...companionsOf(context, kind, born)]);
+  }
+}
