@@ -38,6 +38,7 @@ import type { IClusterRole } from 'kubernetes-models/rbac.authorization.k8s.io/v
 import type { IClusterRoleBinding } from 'kubernetes-models/rbac.authorization.k8s.io/v1/ClusterRoleBinding';
 import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role';
 import type { IRoleBinding } from 'kubernetes-models/rbac.authorization.k8s.io/v1/RoleBinding';
+import type { IBinding } from 'kubernetes-models/v1/Binding';
 import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap';
 import type { IEvent } from 'kubernetes-models/v1/Event';
 import type { INamespace } from 'kubernetes-models/v1/Namespace';
@@ -149,6 +150,8 @@ export const SELF_SUBJECT_ACCESS_REVIEWS = clusterResource<ISelfSubjectAccessRev
 
 /** `create(SERVICE_ACCOUNT_TOKENS, { metadata: { name: <service account>, namespace }, spec }, { subresource: 'token' })`. */
 export const SERVICE_ACCOUNT_TOKENS = namespacedResource<ITokenRequest>('v1', 'serviceaccounts', 'TokenRequest');
+/** `create(POD_BINDINGS, { metadata, target: { kind: 'Node', name } }, { subresource: 'binding' })`. */
+export const POD_BINDINGS = namespacedResource<IBinding>('v1', 'pods', 'Binding');
 /** `create(POD_EVICTIONS, { metadata: { name: <pod>, namespace } }, { subresource: 'eviction' })`. */
 export const POD_EVICTIONS = namespacedResource<IEviction>('v1', 'pods', 'Eviction');
 

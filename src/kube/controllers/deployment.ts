@@ -4,7 +4,7 @@ import type { IDeployment } from 'kubernetes-models/apps/v1/Deployment';
 import type { IReplicaSet } from 'kubernetes-models/apps/v1/ReplicaSet';
 import { DEPLOYMENTS, PODS, REPLICA_SETS } from '../client/resources.ts';
 import { type ControllerContext, splitKey } from './context.ts';
-import { controllerOf, formatSelector } from './pods.ts';
+import { controllerOf, formatSelector, isTerminal } from './pods.ts';
 import { WorkQueue } from './queue.ts';
 import { canonicalJson, templateHash } from './template-hash.ts';
 
@@ -153,22 +153,22 @@ const setRevision = (context: ControllerContext, deployment: IDeployment, revisi
     metadata: { annotations: { [REVISION]: String(revision) } },
   });
 
+/** @returns the replicas that the set has now */
 async function scaleTo(
   context: ControllerContext,
   set: IReplicaSet,
   replicas: number,
   deployment: IDeployment,
-): Promise<void> {
+): Promise<number> {
   const desired = deployment.spec?.replicas ?? 1;
   const annotations = set.metadata?.annotations ?? {};
   const wanted = { [DESIRED]: String(desired), [MAX]: String(desired + maxSurge(deployment)) };
-  if (set.spec?.replicas === replicas && annotations[DESIRED] === wanted[DESIRED] && annotations[MAX] === wanted[MAX])
-    return;
-  await context.client.patch(REPLICA_SETS, set.metadata?.name ?? '', set.metadata?.namespace, 'merge', {
-    metadata: { annotations: wanted },
-    spec: { replicas },
-  });
-  if (set.spec) set.spec.replicas = replicas;
+  if (set.spec?.replicas !== replicas || annotations[DESIRED] !== wanted[DESIRED] || annotations[MAX] !== wanted[MAX])
+    await context.client.patch(REPLICA_SETS, set.metadata?.name ?? '', set.metadata?.namespace, 'merge', {
+      metadata: { annotations: wanted },
+      spec: { replicas },
+    });
+  return replicas;
 }
 
 async function recreate(
@@ -182,14 +182,14 @@ async function recreate(
     namespace: deployment.metadata?.namespace ?? '',
     labelSelector: formatSelector(deployment.spec?.selector),
   });
-  const left = items.some(
-    (pod) =>
-      old.some((set) => controllerOf(pod)?.uid === set.metadata?.uid) &&
-      pod.status?.phase !== 'Succeeded' &&
-      pod.status?.phase !== 'Failed',
-  );
+  const left = items.some((pod) => !isTerminal(pod) && old.some((set) => controllerOf(pod)?.uid === set.metadata?.uid));
   if (!left) await scaleTo(context, current, deployment.spec?.replicas ?? 1, deployment);
 }
+
+const sizeOf = (set: IReplicaSet): number => set.spec?.replicas ?? 0;
+const availableOf = (set: IReplicaSet): number => set.status?.availableReplicas ?? 0;
+const sum = (sets: readonly IReplicaSet[], pick: (set: IReplicaSet) => number): number =>
+  sets.reduce((total, set) => total + pick(set), 0);
 
 async function roll(
   context: ControllerContext,
@@ -198,40 +198,24 @@ async function roll(
   old: readonly IReplicaSet[],
 ): Promise<void> {
   const replicas = deployment.spec?.replicas ?? 1;
-  const total = [current, ...old].reduce((sum, set) => sum + (set.spec?.replicas ?? 0), 0);
-  const have = current.spec?.replicas ?? 0;
-  if (have > replicas) await scaleTo(context, current, replicas, deployment);
-  else if (have < replicas)
-    await scaleTo(
-      context,
-      current,
-      Math.min(replicas, have + Math.max(0, replicas + maxSurge(deployment) - total)),
-      deployment,
-    );
-  else await scaleTo(context, current, have, deployment);
+  const room = Math.max(0, replicas + maxSurge(deployment) - sizeOf(current) - sum(old, sizeOf));
+  const size = await scaleTo(context, current, Math.min(replicas, sizeOf(current) + room), deployment);
 
   // Old pods go as far as the promise of available ones allows; those that are not available anyway go first.
-  const available = [current, ...old].reduce((sum, set) => sum + (set.status?.availableReplicas ?? 0), 0);
-  const newUnavailable = Math.max(0, (current.spec?.replicas ?? 0) - (current.status?.availableReplicas ?? 0));
-  const all = [current, ...old].reduce((sum, set) => sum + (set.spec?.replicas ?? 0), 0);
-  let mayGo = all - (replicas - maxUnavailable(deployment)) - newUnavailable;
+  const promised = replicas - maxUnavailable(deployment);
+  const available = availableOf(current) + sum(old, availableOf);
+  let mayGo = size + sum(old, sizeOf) - promised - Math.max(0, size - availableOf(current));
+  const left = new Map<IReplicaSet, number>();
   for (const set of old) {
-    if (mayGo <= 0) break;
-    const broken = Math.max(0, (set.spec?.replicas ?? 0) - (set.status?.availableReplicas ?? 0));
-    const gone = Math.min(broken, mayGo);
-    if (gone > 0) {
-      await scaleTo(context, set, (set.spec?.replicas ?? 0) - gone, deployment);
-      mayGo -= gone;
-    }
+    const broken = Math.max(0, Math.min(sizeOf(set) - availableOf(set), mayGo));
+    left.set(set, sizeOf(set) - broken);
+    mayGo -= broken;
   }
-  let spare = Math.min(mayGo, available - (replicas - maxUnavailable(deployment)));
-  for (const set of old) {
-    if (spare <= 0) break;
-    const gone = Math.min(set.spec?.replicas ?? 0, spare);
-    if (gone > 0) {
-      await scaleTo(context, set, (set.spec?.replicas ?? 0) - gone, deployment);
-      spare -= gone;
-    }
+  let spare = Math.min(mayGo, available - promised);
+  for (const [set, there] of left) {
+    const gone = Math.max(0, Math.min(there, spare));
+    spare -= gone;
+    if (there - gone !== sizeOf(set)) await scaleTo(context, set, there - gone, deployment);
   }
 }
 
@@ -251,15 +235,13 @@ async function writeStatus(context: ControllerContext, namespace: string, name: 
   if (deployment === undefined) return undefined;
   const owned = await ownReplicaSets(context, deployment, namespace);
   const current = owned.find((set) => sameTemplate(set, deployment));
-  const sum = (pick: (set: IReplicaSet) => number | undefined): number =>
-    owned.reduce((total, set) => total + (pick(set) ?? 0), 0);
   const replicas = deployment.spec?.replicas ?? 1;
-  const available = sum((set) => set.status?.availableReplicas);
+  const available = sum(owned, availableOf);
   const counts = {
     observedGeneration: deployment.metadata?.generation ?? 0,
-    replicas: sum((set) => set.status?.replicas),
+    replicas: sum(owned, (set) => set.status?.replicas ?? 0),
     updatedReplicas: current?.status?.replicas ?? 0,
-    readyReplicas: sum((set) => set.status?.readyReplicas),
+    readyReplicas: sum(owned, (set) => set.status?.readyReplicas ?? 0),
     availableReplicas: available,
     unavailableReplicas: Math.max(0, replicas - available),
   };

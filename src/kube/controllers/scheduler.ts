@@ -3,7 +3,7 @@
 
 import type { INode } from 'kubernetes-models/v1/Node';
 import type { IPod } from 'kubernetes-models/v1/Pod';
-import { EVENTS, NODES, PODS } from '../client/resources.ts';
+import { EVENTS, NODES, POD_BINDINGS, PODS } from '../client/resources.ts';
 import { type ControllerContext, splitKey } from './context.ts';
 import { controllerOf, isActive } from './pods.ts';
 import { WorkQueue } from './queue.ts';
@@ -113,7 +113,16 @@ async function bind(context: ControllerContext, key: string): Promise<number | u
         a.load[1] - b.load[1] ||
         (a.node.metadata?.name ?? '').localeCompare(b.node.metadata?.name ?? ''),
     );
-  await context.client.patch(PODS, name, namespace, 'merge', { spec: { nodeName: ranked[0]?.node.metadata?.name } });
+  await context.client.create(
+    POD_BINDINGS,
+    {
+      apiVersion: 'v1',
+      kind: 'Binding',
+      metadata: { name, namespace },
+      target: { apiVersion: 'v1', kind: 'Node', name: ranked[0]?.node.metadata?.name ?? '' },
+    },
+    { subresource: 'binding' },
+  );
   return undefined;
 }
 

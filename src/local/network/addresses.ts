@@ -9,11 +9,9 @@ export const FABRIC_GATEWAY = '172.31.0.1' as Ip;
 export const FABRIC_BRIDGE = 'fabric';
 export const POD_RANGE = range('10.244.0.0', 16);
 export const SERVICE_RANGE = range('10.96.0.0', 16);
-export const API_SERVICE_IP = '10.96.0.1';
 export const API_PORT = 6443;
-export const DNS_SERVICE_IP = '10.96.0.10';
+export const DNS_SERVICE_IP = '10.96.0.10' as Ip;
 export const CLUSTER_DOMAIN = 'cluster.local';
-export const MAX_NODES = 32;
 
 /** @param index counted from 1 */
 export const nodeIp = (index: number): Ip => `172.31.1.${index}` as Ip;

@@ -7,16 +7,7 @@ import type { KubeClient } from '../../kube/client/types.ts';
 import { applyNft } from '../../platform/linux/nft.ts';
 import type { DnsView } from '../dns/records.ts';
 import { DnsServer } from '../dns/server.ts';
-import {
-  API_PORT,
-  API_SERVICE_IP,
-  CLUSTER_DOMAIN,
-  DNS_SERVICE_IP,
-  FABRIC_GATEWAY,
-  formatRange,
-  POD_RANGE,
-  SERVICE_RANGE,
-} from '../network/addresses.ts';
+import { CLUSTER_DOMAIN, FABRIC_GATEWAY, formatRange, POD_RANGE, SERVICE_RANGE } from '../network/addresses.ts';
 import type { NodeNetwork } from '../network/node-network.ts';
 import { serviceRules } from '../network/service-rules.ts';
 
@@ -32,7 +23,6 @@ export async function startClusterServices(
   outside: (query: Buffer) => Promise<Buffer>,
   log: (message: string) => void,
 ): Promise<void> {
-  await applyOwnServices(client);
   const services = startInformer(client, SERVICES);
   const slices = startInformer(client, ENDPOINT_SLICES);
   const namespaces = startInformer(client, NAMESPACES);
@@ -86,63 +76,4 @@ export async function startClusterServices(
     namespaces.synced,
   ]);
   await sync();
-}
-
-/** The two services that the room itself answers: the API, and DNS. */
-async function applyOwnServices(client: KubeClient): Promise<void> {
-  const own = [
-    {
-      namespace: 'default',
-      name: 'kubernetes',
-      ip: API_SERVICE_IP,
-      labels: { component: 'apiserver', provider: 'kubernetes' },
-      ports: [{ name: 'https', port: 443, to: API_PORT, protocol: 'TCP' }],
-    },
-    {
-      namespace: 'kube-system',
-      name: 'kube-dns',
-      ip: DNS_SERVICE_IP,
-      labels: { 'k8s-app': 'kube-dns', 'kubernetes.io/name': 'CoreDNS' },
-      ports: [
-        { name: 'dns', port: DNS_PORT, to: DNS_PORT, protocol: 'UDP' },
-        { name: 'dns-tcp', port: DNS_PORT, to: DNS_PORT, protocol: 'TCP' },
-      ],
-    },
-  ];
-  const apply = { fieldManager: 'ambit-room', force: true };
-  for (const { namespace, name, ip, labels, ports } of own) {
-    await client.patch(
-      SERVICES,
-      name,
-      namespace,
-      'apply',
-      {
-        apiVersion: 'v1',
-        kind: 'Service',
-        metadata: { name, namespace, labels },
-        spec: {
-          type: 'ClusterIP',
-          clusterIP: ip,
-          clusterIPs: [ip],
-          ports: ports.map(({ name, port, to, protocol }) => ({ name, port, targetPort: to, protocol })),
-        },
-      },
-      apply,
-    );
-    await client.patch(
-      ENDPOINT_SLICES,
-      name,
-      namespace,
-      'apply',
-      {
-        apiVersion: 'discovery.k8s.io/v1',
-        kind: 'EndpointSlice',
-        metadata: { name, namespace, labels: { 'kubernetes.io/service-name': name } },
-        addressType: 'IPv4',
-        endpoints: [{ addresses: [FABRIC_GATEWAY], conditions: { ready: true } }],
-        ports: ports.map(({ name, to, protocol }) => ({ name, port: to, protocol })),
-      },
-      apply,
-    );
-  }
 }
