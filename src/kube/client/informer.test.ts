@@ -123,3 +123,21 @@ test('a late handler is told what is there; one that throws harms no other', asy
   assert.equal(errors.length, 1);
   informer.stop();
 });
+
+test('keeps only what it is told to keep, and still tells handlers of whole objects', async () => {
+  const whole = { ...map('a', '1'), data: 'much' } as KubeObject;
+  const { client, done } = scripted([
+    { list: [whole], at: '5' },
+    { from: '5', watch: [{ type: 'MODIFIED', object: { ...map('a', '6'), data: 'more' } as KubeObject }] },
+    { from: '6', watch: [] },
+  ]);
+  const informer = startInformer<KubeObject>(client, CONFIG_MAPS as never, {
+    keep: ({ metadata }) => ({ metadata: metadata ?? {} }),
+  });
+  const told: unknown[] = [];
+  informer.onChange((_key, now) => told.push((now as { data?: string } | undefined)?.data));
+  await done;
+  assert.deepEqual(told, ['much', 'more']);
+  assert.deepEqual([...informer.items.values()], [map('a', '6')]);
+  informer.stop();
+});

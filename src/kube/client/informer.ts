@@ -16,7 +16,12 @@ import {
 const FIRST_BACKOFF_MS = 50;
 const LAST_BACKOFF_MS = 5_000;
 
-export interface InformerOptions extends ListOptions {
+export interface InformerOptions<T extends KubeObject = KubeObject> extends ListOptions {
+  /**
+   * What of an object stays in `items`, for followers of many large objects; at least name, namespace, uid and
+   * resourceVersion. Handlers registered before the first list get whole objects as `now`, and what was kept as `before`.
+   */
+  readonly keep?: (object: T) => T;
   /** Ends the informer, like `stop()`. */
   readonly signal?: AbortSignal;
   /** Told of each failed list or watch and of handlers that throw; the informer goes on. */
@@ -34,7 +39,7 @@ export interface InformerOptions extends ListOptions {
 export function startInformer<T extends KubeObject>(
   client: KubeClient,
   resource: Resource<T>,
-  options: InformerOptions = {},
+  options: InformerOptions<T> = {},
 ): Informer<T> {
   return new ListWatch(client, resource, options);
 }
@@ -46,13 +51,13 @@ class ListWatch<T extends KubeObject> implements Informer<T> {
   readonly synced: Promise<void>;
   readonly #client: KubeClient;
   readonly #resource: Resource<T>;
-  readonly #options: InformerOptions;
+  readonly #options: InformerOptions<T>;
   readonly #handlers: ChangeHandler<T>[] = [];
   readonly #stop = new AbortController();
   #markSynced: () => void = () => {};
   #failures = 0;
 
-  constructor(client: KubeClient, resource: Resource<T>, options: InformerOptions) {
+  constructor(client: KubeClient, resource: Resource<T>, options: InformerOptions<T>) {
     this.#client = client;
     this.#resource = resource;
     this.#options = options;
@@ -145,7 +150,7 @@ class ListWatch<T extends KubeObject> implements Informer<T> {
   #set(key: string, now: T | undefined): void {
     const before = this.items.get(key);
     if (now === undefined) this.items.delete(key);
-    else this.items.set(key, now);
+    else this.items.set(key, this.#options.keep?.(now) ?? now);
     for (const handler of this.#handlers) this.#call(handler, key, now, before);
   }
 
