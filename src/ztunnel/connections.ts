@@ -91,7 +91,7 @@ export class ConnectionTable {
   }
 
   endAll(failure: Failure): void {
-    for (const connection of this.#all) connection.end(failure, 'CANCEL');
+    for (const connection of this.#all) connection.end(failure, 'CONNECT_ERROR');
   }
 
   /** For the config dump. */

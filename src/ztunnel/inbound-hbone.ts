@@ -98,12 +98,13 @@ export class InboundHbone {
       this.#tls = createMeshServer({
         ...this.pod.tls,
         credential: certificate,
+        handshakeTimeoutMs: 2 * HANDSHAKE_TIMEOUT_MS, // ours comes first; both at once would be two destroyers
         onSecured: (secured) => {
           const connection = this.#connections.get(endsOf(secured.socket));
           if (connection === undefined) secured.socket.destroy();
           else connection.serve(secured);
         },
-        onFailure: (error, failed) => this.#connections.get(endsOf(failed))?.refuse(error.message),
+        onFailure: (error, failed) => this.#connections.get(endsOf(failed))?.failed(error.message),
       });
     else if (certificate !== this.#certificate) this.#tls.rotate(certificate);
     this.#certificate = certificate;
@@ -180,10 +181,7 @@ class TunnelConnection implements Expiring {
   serve({ socket, peer }: SecuredSocket): void {
     const { pod } = this.#owner;
     pod.handshakes.delete(this);
-    if (this.#over) {
-      socket.destroy();
-      return;
-    }
+    if (this.#over) return;
     const { hbone } = pod.settings;
     const session = openServerSession({
       transport: socket,
@@ -204,10 +202,20 @@ class TunnelConnection implements Expiring {
     if (this.#owner.draining) session.drain();
   }
 
+  /** Refused before the TLS layer has an opinion, or whatever it does. */
   refuse(error: string): void {
     if (this.#over) return;
-    this.#owner.denied(this.peer, this.local, error);
+    this.failed(error);
     this.#socket.destroy();
+  }
+
+  /**
+   * The handshake failed, and the TLS layer closes its socket. INVARIANT (one destroyer): destroying the socket below it
+   * in the same turn as well makes Node 24 crash.
+   */
+  failed(error: string): void {
+    if (this.#over) return;
+    this.#owner.denied(this.peer, this.local, error);
     this.#closed();
   }
 

@@ -10,6 +10,7 @@ import type { SpiffeId } from '../model/identity.ts';
 import type { Ip } from '../model/ip.ts';
 import { HBONE_PORT, INBOUND_PLAINTEXT_PORT, OUTBOUND_PORT } from '../model/ports.ts';
 import { hasCode } from '../platform/linux/errors.ts';
+import { setSysctl } from '../platform/linux/links.ts';
 import type { Netns } from '../platform/linux/netns.ts';
 import { listenTcp, serve, setKeepalive } from '../platform/linux/sockets.ts';
 import { ConnectionTable } from './connections.ts';
@@ -89,6 +90,7 @@ export class PodProxy {
    * @throws SystemError when a port is taken, or the namespace has gone; nothing stays open then but the namespace
    */
   async start(): Promise<void> {
+    this.#prepareHandOver();
     try {
       if (this.#own === undefined) {
         await this.#listen(OUTBOUND_PORT, this.#outbound.accept, true);
@@ -101,6 +103,20 @@ export class PodProxy {
       throw error;
     }
     if (this.#stopped) this.#closeListeners();
+  }
+
+  /**
+   * Connections that wait to be accepted would be reset when a listener closes. With this the kernel moves them to the
+   * listener of the proxy that takes over (Linux 5.14). Where /proc/sys is read-only, a hand-over may lose the few
+   * connections of that instant.
+   */
+  #prepareHandOver(): void {
+    if (!this.#context.settings.listen.reusePort) return;
+    try {
+      setSysctl(this.#netns, 'net.ipv4.tcp_migrate_req', 1);
+    } catch (error) {
+      this.#context.log.debug('waiting connections are not moved at a hand-over', { error: error as Error });
+    }
   }
 
   /** The v6 wildcard serves IPv4 too; a kernel without IPv6 falls back to IPv4 alone. */
