@@ -10,6 +10,7 @@ import { type Service, serviceKey, type Workload } from '../model/workload.ts';
 import { serviceAliases, workloadAliases } from '../wire/xds/names.ts';
 import { type Collection, Graph, type Index } from './graph/graph.ts';
 import { Inputs } from './inputs.ts';
+import type { ServiceEntry } from './objects/entry.ts';
 import { derivePolicies } from './policies.ts';
 import { deriveReports } from './reports.ts';
 import { type ScopeOptions, scopeOf } from './scope.ts';
@@ -44,6 +45,8 @@ export interface Ambient {
   readonly services: Collection<Service>;
   /** By `<namespace>/<name>`. */
   readonly policies: Collection<Policy>;
+  /** The ServiceEntries that this control plane looks after. */
+  readonly serviceEntries: Collection<ServiceEntry>;
   /** Statuses that should be written. */
   readonly reports: Collection<StatusReport>;
   /** By `<network>/<ip>`. */
@@ -72,6 +75,7 @@ export function deriveAmbient(options: AmbientOptions = DEFAULT_AMBIENT_OPTIONS,
     workloads,
     services,
     policies: rules.policies,
+    serviceEntries: scope.entries,
     reports: deriveReports(graph, scope, inputs.sources.gatewayclasses, offer, rules),
     workloadsByAddress: workloads.index('byAddress', workloadAliases),
     workloadsByService: workloads.index('byService', (workload) => [...workload.services.keys()]),

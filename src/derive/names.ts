@@ -46,6 +46,13 @@ export const MANAGED_GATEWAYS: ReadonlySet<string> = new Set([
 
 export const MESH_CONTROLLER = 'istio.io/mesh-controller';
 
+/** The classes that come with the mesh, and the controllers whose classes it answers for. */
+export const BUILT_IN_CLASSES: Readonly<Record<string, string>> = {
+  istio: 'istio.io/gateway-controller',
+  'istio-waypoint': MESH_CONTROLLER,
+  'istio-remote': 'istio.io/unmanaged-gateway',
+};
+
 /** `_` cannot stand in a Kubernetes name, so these never meet a user's policy. */
 export const STATIC_STRICT_POLICY = 'istio_converted_static_strict';
 export const CONVERTED_POLICY_PREFIX = 'converted_peer_authentication_';

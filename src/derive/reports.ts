@@ -1,6 +1,7 @@
 // The collection of statuses that should be written, one report an object and field manager.
 
 import type { Collection, Graph, Reader } from './graph/graph.ts';
+import { BUILT_IN_CLASSES } from './names.ts';
 import type { GatewayClass } from './objects/gateway.ts';
 import type { Condition, Meta } from './objects/meta.ts';
 import { metaKey } from './objects/meta.ts';
@@ -33,6 +34,7 @@ function report(
 }
 
 const UNBOUND: Binding = { kind: 'unbound' };
+const OWN_CONTROLLERS: ReadonlySet<string> = new Set(Object.values(BUILT_IN_CLASSES));
 
 export function deriveReports(
   graph: Graph,
@@ -99,5 +101,17 @@ export function deriveReports(
     ];
   });
 
-  return graph.join('reports', [onServices, onEntries, onWorkloadEntries, onPolicies]);
+  const onClasses = graph.deriveMany('classReports', classes, (_get, cls) => {
+    if (!OWN_CONTROLLERS.has(cls.controllerName)) return [];
+    const accepted: Wanted = {
+      type: 'Accepted',
+      status: 'True',
+      reason: 'Accepted',
+      message: `accepted by controller ${cls.controllerName}`,
+      observedGeneration: cls.generation,
+    };
+    return report('GatewayClass', 'istio-gateway-class', cls, [accepted], cls.conditions);
+  });
+
+  return graph.join('reports', [onServices, onEntries, onWorkloadEntries, onPolicies, onClasses]);
 }

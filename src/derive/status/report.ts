@@ -12,17 +12,19 @@ export interface Wanted {
   readonly observedGeneration: number | undefined;
 }
 
-export type StatusKind = 'Service' | 'ServiceEntry' | 'WorkloadEntry' | 'AuthorizationPolicy';
+export type StatusKind = 'Service' | 'ServiceEntry' | 'WorkloadEntry' | 'AuthorizationPolicy' | 'GatewayClass';
 
 /** Who owns the fields, as Istio names them: another Istio release that takes over must find its own. */
 export type FieldManager =
   | 'istio-ambient-service'
   | 'istio-ambient-workloadentry'
   | 'istio-ambient-ztunnel-policy'
-  | 'istio-ambient-waypoint-policy';
+  | 'istio-ambient-waypoint-policy'
+  | 'istio-gateway-class';
 
 export interface StatusReport {
   readonly kind: StatusKind;
+  /** Empty for a cluster-scoped object. */
   readonly namespace: string;
   readonly name: string;
   readonly manager: FieldManager;
