@@ -153,7 +153,7 @@ function imageFlags(options: Options): string[] {
       fix: 'give the path of a program that speaks ZDS, ADS and the certificate service',
       exitCode: 2,
     });
-  return [...images, `ambit/ztunnel=${options.ztunnel} proxy ztunnel`];
+  return [...images, `ambit/ztunnel=${options.ztunnel}`];
 }
 
 function userManifests(options: Options): Manifest[] {
