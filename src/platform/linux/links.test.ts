@@ -40,6 +40,9 @@ namespacedTests(import.meta.url, () => {
     );
     using links = new Links(pod.netns);
     assert.equal(links.hardwareAddress('eth0'), eth0?.address);
+    assert.equal(links.isOperational('eth0'), true);
+    links.addBridge('alone');
+    assert.equal(links.isOperational('alone'), false);
   });
 
   test('policy rules and local routes are set and taken away, twice without complaint', () => {

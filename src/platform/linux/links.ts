@@ -22,6 +22,8 @@ const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
 const IFLA_MASTER = 10;
+const IFLA_OPERSTATE = 16;
+const IF_OPER_UP = 6;
 const IFLA_LINKINFO = 18;
 const IFLA_NET_NS_FD = 28;
 const IFLA_INFO_KIND = 1;
@@ -109,12 +111,25 @@ export class Links implements Disposable {
     return index;
   }
 
-  /** Hardware address, `02:42:…`. */
-  hardwareAddress(name: string): string {
+  #attribute(name: string, type: number): Buffer | undefined {
     const what = (): string => `interface \`${name}\` not found`;
     const answer = this.#route.request(RTM_GETLINK, 0, [linkHeader(0, false), attribute(IFLA_IFNAME, name)], what);
-    const bytes = answer && attributesOf(answer, 16).get(IFLA_ADDRESS);
-    return Array.from(bytes ?? [], (byte) => byte.toString(16).padStart(2, '0')).join(':');
+    return answer && attributesOf(answer, 16).get(type);
+  }
+
+  /** Hardware address, `02:42:…`. */
+  hardwareAddress(name: string): string {
+    return Array.from(this.#attribute(name, IFLA_ADDRESS) ?? [], (byte) => byte.toString(16).padStart(2, '0')).join(
+      ':',
+    );
+  }
+
+  /**
+   * Whether the interface passes packets on. A pair takes up to some milliseconds after both ends were brought up; what
+   * is sent through a bridge before is dropped, and the sender tries again only a second later.
+   */
+  isOperational(name: string): boolean {
+    return this.#attribute(name, IFLA_OPERSTATE)?.[0] === IF_OPER_UP;
   }
 
   addBridge(name: string, options: { readonly up?: boolean; readonly mtu?: number } = {}): void {

@@ -134,6 +134,10 @@ export class Netns implements Disposable {
     return this.#fd;
   }
 
+  get closed(): boolean {
+    return !this.#open;
+  }
+
   get identity(): NetnsIdentity {
     if (this.#identity === undefined) {
       const { dev, ino } = fstatSync(this.fd);

@@ -292,6 +292,14 @@ export function hasIpv6Loopback(netns: Netns): boolean {
   }
 }
 
+/** Whether the kernel knows IPv6 at all; without it no namespace can have any. */
+export function kernelHasIpv6(): boolean {
+  const fd = libc.socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  closeSync(fd);
+  return true;
+}
+
 /** Node keeps it on the handle; undefined once the socket is closed. */
 function descriptorOf(socket: Socket | number): number | undefined {
   if (typeof socket === 'number') return socket;

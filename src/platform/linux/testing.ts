@@ -30,6 +30,8 @@ export class TestNetwork implements Disposable {
     links.addAddress('cni0', { ip: 'fd09::1' as Ip, length: 64 });
     setSysctl(this.node, 'net.ipv4.ip_forward', 1);
     for (let i = 0; i < pods; i++) this.addPod();
+    for (let tries = 0; tries < 1000 && this.pods.some((_, i) => !links.isOperational(`veth${i + 2}`)); tries++)
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
   }
 
   addPod(): TestPod {
