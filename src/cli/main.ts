@@ -2,6 +2,7 @@
 
 import module from 'node:module';
 import { Command, CommanderError } from 'commander';
+import { doctor } from './commands/doctor.ts';
 import { down } from './commands/down.ts';
 import { logs } from './commands/logs.ts';
 import { restart } from './commands/restart.ts';
@@ -23,6 +24,7 @@ status(program);
 logs(program);
 restart(program);
 ztunnelConfig(program);
+doctor(program);
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0); // the reader has seen enough (`| head`)

@@ -7,7 +7,17 @@ const { probeRoom } = await import(${JSON.stringify(new URL('./features.ts', imp
 console.log(JSON.stringify(await probeRoom()));`;
 const probe = [process.execPath, '--input-type=module', '-e', program] as const;
 const names = (features: Feature[]): string[] => features.filter((feature) => feature.ok).map(({ name }) => name);
-const all = ['unshare', 'namespaces', 'bridges', 'policy-routing', 'nft-redirect', 'socket-mark', 'ip-transparent'];
+const all = [
+  'unshare',
+  'namespaces',
+  'bridges',
+  'policy-routing',
+  'nft-redirect',
+  'nft-services',
+  'nft-marks',
+  'socket-mark',
+  'ip-transparent',
+];
 
 for (const root of process.getuid?.() === 0 ? [true, false] : [false])
   test(`a room ${root ? 'of root' : 'without root'} has what the mesh needs`, async () => {

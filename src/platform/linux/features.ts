@@ -112,6 +112,14 @@ export async function probeRoom(): Promise<Feature[]> {
       tryRouting,
     ),
     await probe('nft-redirect', true, 'traffic cannot be captured', kernelOption('NFT_REDIR, NFT_NAT'), tryRedirect),
+    await probe(
+      'nft-services',
+      true,
+      'services have no addresses',
+      kernelOption('NFT_NAT, NFT_NUMGEN, NFT_REJECT, NFT_CT'),
+      tryServices,
+    ),
+    await probe('nft-marks', true, 'captured traffic would loop', kernelOption('NFT_CT, NF_CONNTRACK_ZONES'), tryMarks),
     await probe('socket-mark', true, 'captured traffic would loop', 'CAP_NET_ADMIN is needed', tryMark),
     await probe('ip-transparent', true, 'client addresses cannot be kept', 'CAP_NET_ADMIN is needed', tryTransparent),
     await probe('ipv6', false, 'pods have IPv4 only', 'load the module ipv6', tryIpv6),
@@ -184,6 +192,59 @@ async function tryRedirect(): Promise<void> {
   } finally {
     server.close();
   }
+}
+
+/** What stands in for kube-proxy: maps of concatenations, translation to an endpoint drawn by lot, refusals. */
+async function tryServices(): Promise<void> {
+  using netns = Netns.create();
+  await applyNft(
+    netns,
+    `table ip probe {
+	chain one {
+		meta l4proto tcp dnat ip addr . port to numgen random mod 2 map { 0 : 198.51.100.1 . 80, 1 : 198.51.100.2 . 80 }
+	}
+	map services {
+		type ipv4_addr . inet_proto . inet_service : verdict
+		elements = { 203.0.113.1 . tcp . 80 : goto one }
+	}
+	chain nat {
+		type nat hook output priority -100
+		ip daddr . meta l4proto . th dport vmap @services
+	}
+	chain back {
+		type nat hook postrouting priority 100
+		ct status dnat masquerade
+	}
+	chain refuse {
+		type filter hook output priority 0
+		meta l4proto tcp ip daddr 203.0.113.2 reject with tcp reset
+	}
+}
+`,
+  );
+}
+
+/** What keeps the proxy's traffic and the application's apart: marks of packets and connections, zones for DNS. */
+async function tryMarks(): Promise<void> {
+  using netns = Netns.create();
+  await applyNft(
+    netns,
+    `table inet probe {
+	chain raw {
+		type filter hook output priority -300
+		udp dport 53 meta mark & 0x00000fff == 0x00000539 ct zone set 1
+	}
+	chain mangle {
+		type route hook output priority -150
+		ct mark & 0x00000fff == 0x00000111 meta mark set ct mark
+	}
+	chain prerouting {
+		type filter hook prerouting priority -150
+		meta mark & 0x00000fff == 0x00000539 ct mark set ct mark & 0xfffff000 | 0x00000111
+	}
+}
+`,
+  );
 }
 
 function tryMark(): void {
