@@ -24,6 +24,7 @@ import type { Logger } from '../telemetry/log.ts';
 import type { PodInfo } from '../wire/zds/messages.ts';
 import type { PodReporter } from './pod-reporter.ts';
 import { redirectionState } from './pod-reporter.ts';
+import type { Redirector } from './redirection.ts';
 import type { PodRules, ProbeSource } from './rules.ts';
 import type { ZdsPod } from './zds-server.ts';
 
@@ -48,10 +49,7 @@ export interface AgentParts {
     add(uid: string, ips: readonly Ip[]): Promise<void>;
     remove(uid: string): Promise<void>;
   };
-  readonly redirector: {
-    capture(netns: Netns, rules: PodRules): Promise<void>;
-    release(netns: Netns): Promise<void>;
-  };
+  readonly redirector: Redirector;
   /** The namespace of a running pod, opened for us. */
   readonly findNetns: (uid: string) => Netns | undefined;
   readonly reporter: PodReporter;
@@ -307,8 +305,10 @@ export class NodeAgent {
     const { warnings } = redirectionOf(textRecord(pod.metadata?.annotations), { captureDns: capture.dns });
     if (warnings.length > 0) await reporter.event(pod, 'Warning', 'AmbientAnnotationIgnored', warnings.join('; '));
     try {
-      await redirector.capture(netns, this.#rulesOf(pod));
+      const cut = await redirector.capture(netns, this.#rulesOf(pod));
       held.redirected = true;
+      if (cut !== undefined)
+        log.warn('plain connections that the pod had are cut by its enrolment', { pod: held.info.name, why: cut });
     } catch (cause) {
       await redirector.release(netns).catch((error: unknown) => {
         log.warn('leftovers of a failed redirection not removed', { pod: held.info.name, error: error as Error });

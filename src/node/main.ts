@@ -18,7 +18,7 @@ import { httpServer, listen } from './http.ts';
 import { NetnsResolver } from './netns-resolver.ts';
 import { PodReporter } from './pod-reporter.ts';
 import { findKubeletUid, ProbeTargets } from './probes.ts';
-import { redirectPod, releasePod } from './redirection.ts';
+import { redirector } from './redirection.ts';
 import { type AgentSettings, readSettings } from './settings.ts';
 import { ZdsServer } from './zds-server.ts';
 
@@ -91,7 +91,7 @@ export async function runAgent(settings: AgentSettings, signal: AbortSignal): Pr
     capture: { ...settings.capture, ipv6: settings.capture.ipv6 && kernelHasIpv6() },
     proxies: zds,
     probes,
-    redirector: { capture: redirectPod, release: releasePod },
+    redirector: redirector(['/proc', ...(settings.paths.proc === '/proc' ? [] : [settings.paths.proc])]),
     findNetns: (uid) => resolver.find(uid),
     reporter: new PodReporter(client, nodeName, systemClock, log),
     log,

@@ -5,9 +5,11 @@ import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { formatHostPort, type Ip } from '../model/ip.ts';
+import { libc } from '../platform/linux/libc.ts';
 import { Links } from '../platform/linux/links.ts';
 import { Netns } from '../platform/linux/netns.ts';
 import { listNft } from '../platform/linux/nft.ts';
+import { AF_INET, encodeInet } from '../platform/linux/sockaddr.ts';
 import {
   type ConnectOptions,
   connectTcp,
@@ -20,9 +22,11 @@ import {
 } from '../platform/linux/sockets.ts';
 import { namespacedTests, TestNetwork, type TestPod } from '../platform/linux/testing.ts';
 import { ProbeTargets } from './probes.ts';
-import { redirectPod, releasePod } from './redirection.ts';
+import { redirector } from './redirection.ts';
 import type { PodRules } from './rules.ts';
 import { DEFAULT_PROBE_SOURCE } from './settings.ts';
+
+const { capture: redirectPod, release: releasePod } = redirector(['/proc']);
 
 const rules: PodRules = {
   captureInbound: true,
@@ -98,6 +102,28 @@ async function captured(changes: Partial<PodRules> = {}) {
       network[Symbol.dispose]();
     },
   };
+}
+
+/** An acknowledgement of a connection that does not exist: loose tracking would make a connection of it. */
+function sendStrayAck(from: TestPod, to: TestPod, sourcePort: number, acknowledged: number): void {
+  const source = encodeInet({ ip: from.ip, port: 0 });
+  const destination = encodeInet({ ip: to.ip, port: 0 });
+  const header = Buffer.alloc(20);
+  header.writeUInt16BE(sourcePort, 0);
+  header.writeUInt16BE(8080, 2);
+  header.writeUInt32BE(1000, 4);
+  header.writeUInt32BE(acknowledged, 8);
+  header.writeUInt16BE(0x5010, 12);
+  header.writeUInt16BE(1000, 14);
+  const pseudo = Buffer.concat([source.subarray(4, 8), destination.subarray(4, 8), Buffer.from([0, 6, 0, 20]), header]);
+  let sum = 0;
+  for (let i = 0; i < pseudo.length; i += 2) sum += pseudo.readUInt16BE(i);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  header.writeUInt16BE(~sum & 0xffff, 16);
+  const raw = from.netns.run(() => libc.socket(AF_INET, 3, 6));
+  assert.equal(libc.connect(raw, destination, destination.length), 0);
+  assert.equal(Number(libc.send(raw, header, header.length, 0)), header.length);
+  libc.close(raw);
 }
 
 namespacedTests(import.meta.url, () => {
@@ -239,10 +265,39 @@ namespacedTests(import.meta.url, () => {
     await works();
     await releasePod(pod.netns);
     await works();
-    assert.equal(await dial(pod.netns, other.ip, 80), `other - ${pod.ip}`);
-    sent.destroy();
-    received.destroy();
+    const between = connectTcp(pod.netns, { destination: { ip: other.ip, port: 80 } });
+    assert.equal(await line(between), `other - ${pod.ip}`);
+    await redirectPod(pod.netns, rules);
+    await works();
+    between.write('me too');
+    assert.equal(await line(between), 'me too');
+    for (const socket of [sent, received, between]) socket.destroy();
     network[Symbol.dispose]();
+  });
+
+  test('without the switch that spares connections the pod is captured all the same, and the caller is told', async () => {
+    using network = new TestNetwork(2);
+    const [pod, other] = network.pods as [TestPod, TestPod];
+    for (const proc of ['/nowhere', '/dev/null']) {
+      const why = redirector([proc]).capture(pod.netns, rules);
+      if (proc === '/nowhere')
+        assert.match((await why) ?? '', /nf_conntrack_tcp_loose cannot be written below \/nowhere/);
+      else await assert.rejects(why, { code: 'ENOTDIR' });
+    }
+    assert.equal(await dial(pod.netns, other.ip, 80), 'ECONNREFUSED');
+  });
+
+  test('a packet from nowhere does not open a way past the proxy', async () => {
+    await using room = await captured();
+    const { pod, other } = room;
+    for (const [port, acknowledged] of [
+      [40001, [2000]],
+      [40002, [2000, 100]],
+    ] as const) {
+      for (const number of acknowledged) sendStrayAck(other, pod, port, number);
+      const answer = await dial(other.netns, pod.ip, 8080, { source: { ip: other.ip, port } });
+      assert.equal(answer, `inbound ${pod.ip}:8080 ${other.ip}`);
+    }
   });
 
   test('captured connections outlive a renewal of the rules', async () => {

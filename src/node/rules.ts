@@ -50,7 +50,8 @@ interface Chain {
 
 /**
  * The script that captures a pod's traffic, for the pod's own namespace. Applying it again replaces the rules without a
- * gap; connections that exist keep going where they went.
+ * gap; captured connections keep going where they went. Only first packets of connections are ever redirected, as the
+ * connection tracking of the namespace sees them: redirection.ts says what that means for those from before.
  */
 export function podScript(rules: PodRules): string {
   const families: Family[] = [{ address: 'ip', loopback: '127.0.0.1', probeSource: rules.probeSource.v4 }];
@@ -89,14 +90,8 @@ function mangleChains(any: string): Chain[] {
   ];
 }
 
-/**
- * Connections from before the enrolment. Their namespace had no connection tracking, so their next packet counts as the
- * first of a connection and would be redirected in midstream. A real first packet is a SYN; all others stay as they are.
- */
-const spareExisting = (any: string): string => `${any}tcp flags & (fin | syn | rst | ack) != syn counter accept`;
-
 function natPrerouting(rules: PodRules, families: Family[], any: string): string[] {
-  const lines = [spareExisting(any)];
+  const lines: string[] = [];
   for (const name of rules.virtualInterfaces) {
     lines.push(`${any}iifname "${name}" meta l4proto tcp counter redirect to :${OUTBOUND_PORT}`);
     lines.push(`${any}iifname "${name}" meta l4proto tcp counter return`);
@@ -112,7 +107,7 @@ function natPrerouting(rules: PodRules, families: Family[], any: string): string
 }
 
 function natOutput(rules: PodRules, families: Family[], any: string): string[] {
-  const lines = [spareExisting(any)];
+  const lines: string[] = [];
   const each = (rule: (family: Family) => string): void => {
     for (const family of families) lines.push(rule(family));
   };
@@ -146,6 +141,9 @@ function table(name: string, prerouting: string, output: string, priority: numbe
   }
   return `${lines.join('\n')}\n`;
 }
+
+/** Brings connection tracking into a namespace, and nothing else; `podScript` replaces it. */
+export const trackingScript = (): string => table(MANGLE_TABLE, 'filter', 'route', -150, mangleChains(''));
 
 /** Takes a pod's rules away; those that are not there are not missed. */
 export const podRemovalScript = (): string =>

@@ -285,9 +285,10 @@ function ignoring(codes: readonly string[], action: () => unknown): void {
 
 /**
  * Writes a sysctl of the namespace, `net.ipv4.ip_forward` for example. Dots inside an interface's name are written `/`.
- * Throws Node's error with `code` EACCES or EROFS where /proc/sys may not be written, ENOENT for an unknown name.
+ * Throws Node's error with `code` EACCES or EROFS where it may not be written, ENOENT for an unknown name.
+ * @param proc where a procfs is mounted; whose does not matter, the calling thread's namespace counts
  */
-export function setSysctl(netns: Netns, name: string, value: string | number): void {
-  const path = `/proc/sys/${name.replace(/[./]/g, (sign) => (sign === '.' ? '/' : '.'))}`;
+export function setSysctl(netns: Netns, name: string, value: string | number, proc = '/proc'): void {
+  const path = `${proc}/sys/${name.replace(/[./]/g, (sign) => (sign === '.' ? '/' : '.'))}`;
   netns.run(() => writeFileSync(path, `${value}`));
 }
