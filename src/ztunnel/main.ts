@@ -1,0 +1,113 @@
+// `ambit ztunnel`: reads the environment once, checks what the kernel must allow, runs until a signal ends it.
+// Exit status: 0 after an orderly end, 1 when it could not start or go on.
+
+import { closeSync, existsSync, readFileSync } from 'node:fs';
+import { parse } from 'yaml';
+import packageJson from '../../package.json' with { type: 'json' };
+import type { Ip } from '../model/ip.ts';
+import { Netns } from '../platform/linux/netns.ts';
+import { raiseDescriptorLimit } from '../platform/linux/process.ts';
+import { bindUdp } from '../platform/linux/sockets.ts';
+import { configureLogging, flushLogs, logger } from '../telemetry/log.ts';
+import { type Config, parseConfig } from './config.ts';
+import { type LocalState, parseLocalState } from './local-state.ts';
+import { NodeProxy } from './node-proxy.ts';
+
+const MESH_CONFIG = './etc/istio/config/mesh';
+const log = logger('app');
+
+/** What stops the start, one line each. */
+class StartError extends Error {
+  readonly problems: readonly string[];
+  constructor(problems: readonly string[]) {
+    super(problems.join('\n'));
+    this.problems = problems;
+  }
+}
+
+function parseYaml(text: string, what: string): unknown {
+  try {
+    return parse(text);
+  } catch (error) {
+    throw new StartError([`${what} is not YAML: ${error instanceof Error ? error.message : String(error)}`]);
+  }
+}
+
+function readConfig(): Config {
+  const { env } = process;
+  const mesh: unknown = existsSync(MESH_CONFIG) ? parseYaml(readFileSync(MESH_CONFIG, 'utf8'), MESH_CONFIG) : undefined;
+  const meshDefaults =
+    typeof mesh === 'object' && mesh !== null && 'defaultConfig' in mesh ? mesh.defaultConfig : undefined;
+  const proxyConfig = env.PROXY_CONFIG === undefined ? undefined : parseYaml(env.PROXY_CONFIG, 'PROXY_CONFIG');
+  const config = parseConfig({ env, meshDefaults, proxyConfig, exists: existsSync });
+  if (!config.ok) throw new StartError(config.error);
+  if (config.value.dataPath.listen.socks5)
+    throw new StartError(['UNSTABLE_ENABLE_SOCKS5=true is not supported: leave it out, or use redirection']);
+  return config.value;
+}
+
+function readLocalState({ localState }: Config): { state: LocalState | undefined; written: Record<string, unknown> } {
+  if (localState === undefined) return { state: undefined, written: { workloads: [], policies: [], services: [] } };
+  let yaml: string;
+  let what = 'LOCAL_XDS';
+  if (localState.kind === 'inline') yaml = localState.yaml;
+  else {
+    what = `LOCAL_XDS_PATH \`${localState.path}\``;
+    try {
+      yaml = readFileSync(localState.path, 'utf8');
+    } catch (error) {
+      throw new StartError([`${what} not read: ${error instanceof Error ? error.message : String(error)}`]);
+    }
+  }
+  const written = parseYaml(yaml, what);
+  const parsed = parseLocalState(written);
+  if (!parsed.ok) throw new StartError(parsed.error.map((problem) => `${what}: ${problem}`));
+  return { state: parsed.value, written: (written ?? {}) as Record<string, unknown> };
+}
+
+/** Fails at once, and clearly, where later every pod would. @throws SystemError */
+function checkKernel(config: Config): void {
+  using netns = Netns.current();
+  netns.run(() => {});
+  closeSync(bindUdp(netns, { ip: '127.0.0.1' as Ip, port: 0, mark: config.dataPath.listen.packetMark }));
+}
+
+async function exit(status: 0 | 1): Promise<never> {
+  await flushLogs();
+  process.exit(status);
+}
+
+async function main(): Promise<void> {
+  const config = readConfig();
+  configureLogging({ filter: config.log.filter, format: config.log.format });
+  const { state: localState, written } = readLocalState(config);
+  const maxDescriptors = Number(raiseDescriptorLimit());
+  checkKernel(config);
+  const { version } = packageJson;
+  const proxy = new NodeProxy({ config, localState, staticConfig: written, version, maxDescriptors });
+  let interrupted = false;
+  process.on('SIGTERM', () => proxy.shutDown());
+  process.on('SIGINT', () => {
+    if (interrupted) process.exit(1);
+    interrupted = true;
+    proxy.shutDown();
+  });
+  log.info('starting', { version, node: config.dataPath.nodeName, maxDescriptors });
+  await proxy.start();
+  await proxy.ended;
+}
+
+process.on('uncaughtException', (error) => {
+  log.error('the proxy has a fault and ends', { error, stack: error.stack });
+  void exit(1);
+});
+
+main().then(
+  () => exit(0),
+  (error: unknown) => {
+    const problems =
+      error instanceof StartError ? error.problems : [error instanceof Error ? error.message : String(error)];
+    for (const problem of problems) log.error('ztunnel cannot run', { error: problem });
+    return exit(1);
+  },
+);
