@@ -49,6 +49,26 @@ export function chooseEndpoint(
   return withPort(candidates[low] as Endpoint, servicePort, targetPort);
 }
 
+/**
+ * Every endpoint that `chooseEndpoint` may choose, each with a random number that makes it choose just that one: for
+ * tools that ask about all of them.
+ */
+export function endpointDraws(
+  world: World,
+  source: Workload,
+  service: Service,
+  servicePort: number,
+): readonly { readonly workload: Workload; readonly draw: number }[] {
+  const listed = service.ports.find((port) => port.servicePort === servicePort);
+  if (listed === undefined) return [];
+  const endpoints = world.endpoints(serviceKey(service));
+  const { candidates, upTo } = planFor(endpoints, source, service, servicePort, listed.targetPort, 'standard');
+  const total = upTo.at(-1) ?? 0;
+  return candidates.flatMap(({ workload }, i) =>
+    workload.capacity === 0 ? [] : [{ workload, draw: ((upTo[i] as number) - workload.capacity / 2) / total }],
+  );
+}
+
 /** The endpoints of best rank for one source, with running sums of their capacities. */
 interface Plan {
   readonly source: Workload;

@@ -76,16 +76,32 @@ export interface WhyAuthorization {
   readonly dryRun: AuthorizationTrace['verdict']['dryRun'];
 }
 
-/** Asks for one connection of `source`. The same `random` gives the same choice of endpoint. */
-export function explainConnection(world: World, source: Workload, dial: Dial, random: Random): WhyAnswer {
+/**
+ * What the destination's own proxy knows, where that is not what the source's knows: its world and its version of the
+ * workload. It decides there.
+ */
+export type FarSide = (destination: Workload) => { readonly world: World; readonly workload: Workload };
+
+/**
+ * Asks for one connection of `source`. The same `random` gives the same choice of endpoint.
+ * @param world   what the source's proxy knows
+ * @param farSide whose word counts at the destination; without it both sides know the same
+ */
+export function explainConnection(
+  world: World,
+  source: Workload,
+  dial: Dial,
+  random: Random,
+  farSide: FarSide = (workload) => ({ world, workload }),
+): WhyAnswer {
   const enrolled = source.tunnelProtocol === 'hbone';
   return enrolled
-    ? explainRoute(world, source, dial, decideOutbound(world, source, dial, random))
-    : explainUncaptured(world, source, dial, random);
+    ? explainRoute(source, dial, decideOutbound(world, source, dial, random), farSide)
+    : explainUncaptured(world, source, dial, random, farSide);
 }
 
 /** Puts one decided route into words, and asks the destination's side for its part. */
-export function explainRoute(world: World, source: Workload, dial: Dial, route: OutboundRoute): WhyAnswer {
+function explainRoute(source: Workload, dial: Dial, route: OutboundRoute, farSide: FarSide): WhyAnswer {
   const dialled = formatHostPort(dial.destination);
   const answer = (rest: Omit<WhyAnswer, 'source' | 'dialled'> & { readonly mutualTls: boolean }): WhyAnswer => {
     const { mutualTls, ...given } = rest;
@@ -125,7 +141,8 @@ export function explainRoute(world: World, source: Workload, dial: Dial, route: 
       return answer({ ...nothing, outcome: 'allowed', service: route.service?.hostname, path, destination, words });
     }
     case 'hbone': {
-      const { via, hop, authority, expect, destination, service } = route;
+      const { via, hop, authority, expect, service } = route;
+      const { world, workload: destination } = farSide(route.destination);
       const path: WhyPath = {
         kind: 'hbone',
         via,
@@ -164,8 +181,8 @@ export function explainRoute(world: World, source: Workload, dial: Dial, route: 
 }
 
 /** A source outside the mesh: nobody captures what it dials; the destination may be captured. */
-function explainUncaptured(world: World, source: Workload, dial: Dial, random: Random): WhyAnswer {
-  const { destination: at, service } = arrival(world, source, dial, random);
+function explainUncaptured(near: World, source: Workload, dial: Dial, random: Random, farSide: FarSide): WhyAnswer {
+  const { destination: at, service } = arrival(near, source, dial, random);
   const dialled = formatHostPort(dial.destination);
   const hop = formatHostPort(at.address);
   const path: WhyPath = { kind: 'plain', why: 'sourceNotEnrolled', hop };
@@ -174,12 +191,13 @@ function explainUncaptured(world: World, source: Workload, dial: Dial, random: R
     `${nameOf(source)} dials ${dialled}${service === undefined ? '' : ` (${service.hostname})`}`,
     `goes in plain text to ${hop}: ${nameOf(source)} is not in the mesh`,
   ];
-  const { workload } = at;
-  if (workload === undefined || workload.tunnelProtocol === 'none') {
+  const far = at.workload && farSide(at.workload);
+  if (far === undefined || far.workload.tunnelProtocol === 'none') {
     const words = [...start, 'the destination is not in the mesh either: nobody asks a policy'];
-    const destination = workload && endOf(workload, undefined);
+    const destination = far && endOf(far.workload, undefined);
     return { ...base, outcome: 'allowed', destination, authorization: undefined, words };
   }
+  const { world, workload } = far;
   const destination = endOf(workload, undefined);
   const inbound = decideInboundPlaintext(world, workload, dial.client, at.address);
   if (inbound.kind === 'refuse') {

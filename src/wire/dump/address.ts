@@ -22,15 +22,17 @@ function networkAddress(text: string): NetworkAddress | undefined {
   return slash < 0 || !ip.ok ? undefined : { network: text.slice(0, slash), ip: ip.value };
 }
 
-/** `{ network: "", cidr: "10.0.0.0/8" }` */
+/** `{ network: "", cidr: "10.0.0.0/8" }` (Istio's own form), or `network/10.0.0.0/8` in one text. */
 export function readNetworkRange(node: Node): { network: string; range: Cidr } {
-  const fields = node.fields();
-  const cidr = fields.get('cidr');
-  const range = parseCidr(cidr.text());
-  return {
-    network: fields.get('network').textOr(''),
-    range: range.ok ? range.value : cidr.refuse('an address range such as 10.0.0.0/8'),
-  };
+  const text = typeof node.value === 'string' ? node.value : undefined;
+  const fields = text === undefined ? node.fields() : undefined;
+  const slash = text?.indexOf('/') ?? -1;
+  if (text !== undefined && slash < 0) return node.refuse('`network/range`');
+  const range = parseCidr(text?.slice(slash + 1) ?? fields?.get('cidr').text() ?? '');
+  const network = text?.slice(0, slash) ?? fields?.get('network').textOr('') ?? '';
+  return range.ok
+    ? { network, range: range.value }
+    : node.refuse('an address range such as 10.0.0.0/8, with a network');
 }
 
 /** `{ destination: "network/ip" or "namespace/hostname", hboneMtlsPort: 15008 }`: what reads as an address is one. */
