@@ -19,7 +19,7 @@ const CLONE_NEWNS = 0x20000;
 const CLONE_NEWUTS = 0x4000000;
 const CLONE_NEWPID = 0x20000000;
 const MS_REC = 16384;
-const MS_PRIVATE = 1 << 18;
+const MS_SLAVE = 1 << 19;
 const START_TIMEOUT_MS = 10_000;
 
 const KINDS = [
@@ -127,11 +127,8 @@ export class Container {
     const { first, mounts } = options.netns.run(() => {
       check(libc.unshare(CLONE_NEWNS | CLONE_NEWUTS), 'unshare', () => 'container namespaces not made');
       try {
-        check(
-          libc.mount('none', '/', null, MS_REC | MS_PRIVATE, null),
-          'mount',
-          () => 'container mounts not separated',
-        );
+        // Not wholly private: what is mounted later in a shared folder of the room (/run/netns) is to appear inside.
+        check(libc.mount('none', '/', null, MS_REC | MS_SLAVE, null), 'mount', () => 'container mounts not separated');
         const name = Buffer.from(options.hostname.slice(0, 64));
         check(libc.sethostname(name, name.length), 'sethostname', () => `host name \`${options.hostname}\` not set`);
         check(

@@ -6,6 +6,7 @@ const MS_NOSUID = 2;
 const MS_NODEV = 4;
 const MS_BIND = 4096;
 const MS_REC = 16384;
+const MS_SHARED = 1 << 20;
 
 /** An empty file system in memory over `path`. @throws SystemError EPERM outside a mount namespace of our own */
 export function mountTmpfs(path: string, options = 'mode=755'): void {
@@ -19,4 +20,10 @@ export function bindMount(source: string, target: string): void {
     'mount',
     () => `\`${source}\` not shown at \`${target}\``,
   );
+}
+
+/** Lets what is mounted below `path` from now on appear in containers that show `path`; it becomes a mount point itself. */
+export function shareMounts(path: string): void {
+  bindMount(path, path);
+  check(libc.mount('none', path, null, MS_SHARED, null), 'mount', () => `mounts below \`${path}\` not shared`);
 }

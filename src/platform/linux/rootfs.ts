@@ -2,8 +2,18 @@
 // (local/kubelet); here the kernel is told. Paths of steps are the container's; a symbolic link on the way is followed
 // inside the tree, never out of it.
 
-import { closeSync, lstatSync, mkdirSync, openSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import {
+  closeSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { errnoName, hasCode, SystemError } from './errors.ts';
 import { check, lastErrno, libc } from './libc.ts';
 
@@ -27,6 +37,9 @@ export type RootfsStep =
   | { readonly kind: 'tmpfs'; readonly at: string; readonly mode: number; readonly sizeBytes?: number }
   | { readonly kind: 'directory'; readonly at: string; readonly mode: number }
   | { readonly kind: 'file'; readonly at: string; readonly text: string; readonly mode: number }
+  /** An empty file to mount something on. */
+  | { readonly kind: 'placeholder'; readonly at: string }
+  /** In place of a file or link of that name. */
   | { readonly kind: 'link'; readonly at: string; readonly target: string }
   /** Something of this room seen at another place; `at` is made when it is missing. */
   | { readonly kind: 'bind'; readonly from: string; readonly at: string; readonly readOnly: boolean }
@@ -38,7 +51,7 @@ export type RootfsStep =
   | { readonly kind: 'copyOnWrite'; readonly lower: string; readonly at: string; readonly writable?: readonly string[] }
   /** Terminals of the container's own. */
   | { readonly kind: 'terminals'; readonly at: string }
-  /** Everything so far becomes read-only; what is mounted later does not. */
+  /** Everything so far becomes read-only, the root included; what is mounted later does not. */
   | { readonly kind: 'seal' };
 
 /**
@@ -47,20 +60,22 @@ export type RootfsStep =
  * @throws SystemError naming the path that could not be made
  */
 export function buildRootfs(root: string, upper: string, steps: readonly RootfsStep[]): void {
-  const made: string[] = [];
   let overlays = 0;
   for (const step of steps) {
     if (step.kind === 'seal') {
-      for (const path of made.splice(0)) makeReadOnly(path);
+      makeReadOnly(root);
       continue;
     }
-    const path = step.at === '/' ? root : resolveInside(root, step.at);
+    // A link is made where it stands; everything else goes to where links lead.
+    const path =
+      step.kind === 'link'
+        ? join(resolveInside(root, dirname(step.at)), basename(step.at))
+        : resolveInside(root, step.at);
     switch (step.kind) {
       case 'tmpfs': {
         makeDirectory(path, step.at, 0o755);
         const size = step.sizeBytes === undefined ? '' : `,size=${step.sizeBytes}`;
         mount('tmpfs', path, 'tmpfs', MS_NOSUID | MS_NODEV, `mode=${step.mode.toString(8)}${size}`, step.at);
-        made.push(path);
         break;
       }
       case 'directory':
@@ -72,7 +87,10 @@ export function buildRootfs(root: string, upper: string, steps: readonly RootfsS
         break;
       case 'link':
         makeDirectory(dirname(path), step.at, 0o755);
-        doing(step.at, () => symlinkSync(step.target, path));
+        doing(step.at, () => link(step.target, path));
+        break;
+      case 'placeholder':
+        doing(step.at, () => emptyFile(path));
         break;
       case 'bind':
         bindAt(step.from, path, step.at);
@@ -80,8 +98,7 @@ export function buildRootfs(root: string, upper: string, steps: readonly RootfsS
         break;
       case 'copyOnWrite':
         makeDirectory(path, step.at, 0o755);
-        if (overlay(step.lower, path, join(upper, `${overlays++}`), step.writable ?? [])) made.push(path);
-        else {
+        if (!overlay(step.lower, path, join(upper, `${overlays++}`), step.writable ?? [])) {
           bindAt(step.lower, path, step.at);
           makeReadOnly(path);
         }
@@ -134,12 +151,20 @@ const makeDirectory = (path: string, at: string, mode: number): void =>
 function bindAt(from: string, path: string, at: string): void {
   doing(at, () => {
     if (lstatSync(from).isDirectory()) mkdirSync(path, { recursive: true });
-    else {
-      mkdirSync(dirname(path), { recursive: true });
-      closeSync(openSync(path, 'a', 0o644));
-    }
+    else emptyFile(path);
   });
   mount(from, path, null, MS_BIND | MS_REC, null, at);
+}
+
+function emptyFile(path: string): void {
+  if (existsSync(path)) return;
+  mkdirSync(dirname(path), { recursive: true });
+  closeSync(openSync(path, 'a', 0o644));
+}
+
+function link(target: string, path: string): void {
+  rmSync(path, { force: true });
+  symlinkSync(target, path);
 }
 
 /** Recursive, and only ever adds: mounts that the user namespace has locked keep their own flags. */

@@ -1,0 +1,98 @@
+// Events of pods (`kubectl describe pod`): written in the background, the same thing again counted up instead of written
+// anew, never holding up what they tell about.
+
+import { randomBytes } from 'node:crypto';
+import { EVENTS } from '../../kube/client/resources.ts';
+import type { KubeClient } from '../../kube/client/types.ts';
+import { type Pod, podName, podNamespace, podUid, timestamp } from './types.ts';
+
+const MAX_WAITING = 1000;
+const MAX_REMEMBERED = 1000;
+/** The first moments of a pod belong to its start. */
+const DELAY_MS = 50;
+
+interface Occurrence {
+  readonly pod: Pod;
+  readonly type: 'Normal' | 'Warning';
+  readonly reason: string;
+  readonly message: string;
+  readonly container: string | undefined;
+  readonly at: Date;
+}
+
+export class EventRecorder {
+  readonly #client: KubeClient;
+  readonly #node: string;
+  readonly #waiting: Occurrence[] = [];
+  /** What was written before: key → name and count. */
+  readonly #known = new Map<string, { name: string; count: number }>();
+  #working = false;
+
+  constructor(client: KubeClient, node: string) {
+    this.#client = client;
+    this.#node = node;
+  }
+
+  record(pod: Pod, type: 'Normal' | 'Warning', reason: string, message: string, container?: string): void {
+    if (this.#waiting.length >= MAX_WAITING) return;
+    this.#waiting.push({ pod, type, reason, message: message.slice(0, 1024), container, at: new Date() });
+    if (this.#working) return;
+    this.#working = true;
+    setTimeout(() => void this.#work(), DELAY_MS).unref();
+  }
+
+  async #work(): Promise<void> {
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      try {
+        await this.#write(next);
+      } catch {
+        // Lost: the API is away, or the namespace is being deleted.
+      }
+    }
+    this.#working = false;
+  }
+
+  async #write({ pod, type, reason, message, container, at }: Occurrence): Promise<void> {
+    const key = [podUid(pod), container, type, reason, message].join('\0');
+    const known = this.#known.get(key);
+    if (known !== undefined) {
+      known.count++;
+      await this.#client.patch(EVENTS, known.name, podNamespace(pod), 'merge', {
+        count: known.count,
+        lastTimestamp: timestamp(at),
+      });
+      return;
+    }
+    const name = `${podName(pod)}.${randomBytes(8).toString('hex')}`;
+    this.#remember(key, name);
+    const spec = pod.spec;
+    const kind = spec?.initContainers?.some((each) => each.name === container) ? 'initContainers' : 'containers';
+    await this.#client.create(EVENTS, {
+      apiVersion: 'v1',
+      kind: 'Event',
+      metadata: { name, namespace: podNamespace(pod) },
+      involvedObject: {
+        apiVersion: 'v1',
+        kind: 'Pod',
+        name: podName(pod),
+        namespace: podNamespace(pod),
+        uid: podUid(pod),
+        ...(container !== undefined && { fieldPath: `spec.${kind}{${container}}` }),
+      },
+      type,
+      reason,
+      message,
+      source: { component: 'kubelet', host: this.#node },
+      reportingComponent: 'kubelet',
+      reportingInstance: this.#node,
+      firstTimestamp: timestamp(at),
+      lastTimestamp: timestamp(at),
+      count: 1,
+    });
+  }
+
+  #remember(key: string, name: string): void {
+    if (this.#known.size >= MAX_REMEMBERED) this.#known.delete(this.#known.keys().next().value ?? '');
+    this.#known.set(key, { name, count: 1 });
+  }
+}

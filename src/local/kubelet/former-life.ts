@@ -1,0 +1,48 @@
+// Pods that were running when the room ended, found again in the API by the next one. As after a node's restart: what
+// ran has ended without anybody knowing how, and the restart policy says whether it runs again. Pure.
+
+import type { FormerLife } from './container-runner.ts';
+import type { ContainerStatus, Pod, Terminated } from './types.ts';
+
+type TerminatedStatus = NonNullable<NonNullable<ContainerStatus['state']>['terminated']>;
+
+function ended(status: TerminatedStatus): Terminated {
+  return {
+    kind: 'terminated',
+    exitCode: status.exitCode,
+    ...(status.signal !== undefined && { signal: status.signal }),
+    reason: status.reason ?? 'Error',
+    ...(status.message !== undefined && { message: status.message }),
+    startedAt: new Date(status.startedAt ?? 0),
+    finishedAt: new Date(status.finishedAt ?? 0),
+  };
+}
+
+/** What is known of a container from an earlier room; undefined when it never ran. */
+export function formerLifeOf(pod: Pod, name: string, kind: 'main' | 'other', now: Date): FormerLife | undefined {
+  const status = [...(pod.status?.containerStatuses ?? []), ...(pod.status?.initContainerStatuses ?? [])].find(
+    (each) => each.name === name,
+  );
+  if (status === undefined) return undefined;
+  const policy = pod.spec?.restartPolicy ?? 'Always';
+  const { running, terminated } = status.state ?? {};
+  if (terminated !== undefined) {
+    const last = ended(terminated);
+    const forGood = kind === 'main' && (policy === 'Never' || (policy === 'OnFailure' && last.exitCode === 0));
+    return { restarts: status.restartCount, last, finished: forGood };
+  }
+  if (running !== undefined) {
+    const last: Terminated = {
+      kind: 'terminated',
+      exitCode: policy === 'Never' ? 137 : 255,
+      reason: policy === 'Never' ? 'ContainerStatusUnknown' : 'Unknown',
+      message: 'The container could not be located when the pod was started again: the room had ended',
+      startedAt: new Date(running.startedAt ?? 0),
+      finishedAt: now,
+    };
+    return { restarts: status.restartCount, last, finished: kind === 'main' && policy === 'Never' };
+  }
+  const before = status.lastState?.terminated;
+  if (before === undefined) return undefined;
+  return { restarts: status.restartCount, last: ended(before), finished: false };
+}

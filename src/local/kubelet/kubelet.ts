@@ -1,0 +1,224 @@
+// The kubelet of one node: watches the pods that are bound to it, gives each a worker, and answers the API's questions
+// about them (logs, exec, port-forward) on a Unix socket.
+
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { startInformer } from '../../kube/client/informer.ts';
+import { PODS } from '../../kube/client/resources.ts';
+import { type Informer, type KubeClient, KubeError } from '../../kube/client/types.ts';
+import { cniAdd } from '../../node/plugin.ts';
+import { systemClock } from '../../platform/clock.ts';
+import { logger } from '../../telemetry/log.ts';
+import { ImageStore } from '../images/store.ts';
+import type { Image } from '../images/types.ts';
+import type { NodeNetwork } from '../network/node-network.ts';
+import { EventRecorder } from './events.ts';
+import { allocatableOf, registerNode, renewLease } from './node-object.ts';
+import type { NodeServices } from './node-services.ts';
+import { ObjectCache } from './object-cache.ts';
+import { PodWorker } from './pod-worker.ts';
+import { type Pod, podName, podNamespace, podUid } from './types.ts';
+import { type HostFiles, readHostFiles } from './view.ts';
+import { nodeFolders } from './volumes.ts';
+
+export interface KubeletOptions {
+  readonly node: NodeNetwork;
+  readonly client: KubeClient;
+  /** `$AMBIT_HOME/<name>` */
+  readonly stateDir: string;
+  /** `NAME=COMMAND`; relative paths start in this process's working directory. */
+  readonly images: readonly string[];
+  readonly packageRoot: string;
+  readonly nodeExecutable: string;
+}
+
+export interface Kubelet {
+  /** Ends the node's pods with their grace, the mesh's own parts last; what the API knows of them stays. */
+  stop(): Promise<void>;
+}
+
+/** Whoever ends the whole mesh waits for nobody longer than this. */
+const STOP_GRACE_SECONDS = 5;
+const FORCED_GRACE_SECONDS = 1;
+const DELETE_RETRY_MS = 200;
+const NODES_FOLDER = '/run/ambit/nodes';
+const COMPILE_CACHE = '/run/ambit-compile-cache';
+
+/** What all nodes of a room share, by the client that they have in common. */
+const shared = new WeakMap<KubeClient, { objects: ObjectCache; images: ImageStore; hostFiles: HostFiles }>();
+
+function sharedBy(options: KubeletOptions): { objects: ObjectCache; images: ImageStore; hostFiles: HostFiles } {
+  let all = shared.get(options.client);
+  if (all === undefined) {
+    all = {
+      objects: new ObjectCache(options.client),
+      images: new ImageStore({
+        packageRoot: options.packageRoot,
+        nodeExecutable: options.nodeExecutable,
+        options: options.images,
+        directory: process.cwd(),
+        folder: join(options.stateDir, 'images'),
+      }),
+      hostFiles: readHostFiles(isRootless()),
+    };
+    shared.set(options.client, all);
+  }
+  return all;
+}
+
+/** In a user namespace of its own, where most of the machine's users do not exist. */
+const isRootless = (): boolean => !/^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'utf8'));
+
+/** Registers the node and starts running its pods; resolves when the API knows the node and no pod shows an earlier life. */
+export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
+  const kubelet = new NodeKubelet(options);
+  await kubelet.start();
+  return kubelet;
+}
+
+class NodeKubelet implements Kubelet {
+  readonly #services: NodeServices;
+  readonly #client: KubeClient;
+  readonly #workers = new Map<string, PodWorker>();
+  readonly #ending = new Map<string, Promise<void>>();
+  #pods: Informer<Pod> | undefined;
+  #stopLease: () => void = () => {};
+  #stopped = false;
+
+  constructor(options: KubeletOptions) {
+    const { node, client, stateDir } = options;
+    const { objects, images, hostFiles } = sharedBy(options);
+    const folder = join(NODES_FOLDER, node.name);
+    for (const name of ['ztunnel', 'istio-cni', 'host']) mkdirSync(join(folder, name), { recursive: true });
+    this.#client = client;
+    this.#services = {
+      network: node,
+      netnsOfNode: node.netns,
+      client,
+      clock: systemClock,
+      log: logger('kubelet', { node: node.name }),
+      images,
+      events: new EventRecorder(client, node.name),
+      objects,
+      hostFiles,
+      folders: nodeFolders(folder),
+      hidden: [dirname(stateDir)],
+      allocatable: allocatableOf(),
+      isSystem: (pod) =>
+        [...(pod.spec?.containers ?? []), ...(pod.spec?.initContainers ?? [])].every(({ image = '' }) =>
+          /^(docker\.io\/)?ambit\//.test(image),
+        ),
+      enrol: async (pod, sandbox) => {
+        await cniAdd(
+          { netns: sandbox.netnsPath, name: podName(pod), namespace: podNamespace(pod), ips: [sandbox.ip] },
+          { client, socketPath: join(folder, 'istio-cni', 'pluginevent.sock'), pod },
+        );
+      },
+      imageEnvironment: (image, pod) => imageEnvironment(image, pod, node.name),
+      imageMounts: (image) => {
+        const from = process.env.NODE_COMPILE_CACHE;
+        return image.system && from !== undefined
+          ? [{ from, at: COMPILE_CACHE, readOnly: false, kind: 'directory' }]
+          : [];
+      },
+      logFolder: (pod) => join(stateDir, 'logs', 'pods', `${podNamespace(pod)}_${podName(pod)}_${podUid(pod)}`),
+    };
+    objects.onChange((namespace) => {
+      for (const worker of this.#workers.values()) if (podNamespace(worker.pod) === namespace) worker.refresh();
+    });
+  }
+
+  async start(): Promise<void> {
+    const { network, objects } = this.#services;
+    await Promise.all([registerNode(this.#client, network), objects.synced]);
+    this.#stopLease = renewLease(this.#client, network);
+    const pods = startInformer(this.#client, PODS, { fieldSelector: `spec.nodeName=${network.name}` });
+    this.#pods = pods;
+    await pods.synced;
+    pods.onChange((_key, now, before) => this.#changed(now, before));
+    await Promise.all([...this.#workers.values()].map((worker) => worker.reported));
+  }
+
+  #changed(now: Pod | undefined, before: Pod | undefined): void {
+    if (this.#stopped) return;
+    // Another pod of the same name came while we were not looking: the former is gone.
+    if (before !== undefined && podUid(before) !== (now === undefined ? '' : podUid(now))) this.#gone(before);
+    if (now === undefined) return;
+    const worker = this.#workers.get(podUid(now));
+    if (worker !== undefined) worker.update(now);
+    const phase = now.status?.phase;
+    if (now.metadata?.deletionTimestamp !== undefined) void this.#delete(now);
+    else if (worker === undefined && phase !== 'Succeeded' && phase !== 'Failed')
+      this.#workers.set(podUid(now), new PodWorker(now, this.#services));
+  }
+
+  /** Asked to be deleted: ended with its grace, then taken out of the API. */
+  async #delete(pod: Pod): Promise<void> {
+    const uid = podUid(pod);
+    const grace = pod.metadata?.deletionGracePeriodSeconds ?? pod.spec?.terminationGracePeriodSeconds ?? 30;
+    const worker = this.#workers.get(uid);
+    if (this.#ending.has(uid)) {
+      void worker?.end(grace, true);
+      return;
+    }
+    const ending = (async () => {
+      await worker?.end(grace, true);
+      this.#workers.delete(uid);
+      await this.#deleteObject(pod);
+    })();
+    this.#ending.set(uid, ending);
+    await ending;
+    this.#ending.delete(uid);
+  }
+
+  async #deleteObject(pod: Pod): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        const there = await this.#client.get(PODS, podName(pod), podNamespace(pod));
+        if (there === undefined || podUid(there) !== podUid(pod)) return;
+        await this.#client.delete(PODS, podName(pod), podNamespace(pod), { gracePeriodSeconds: 0 });
+        return;
+      } catch (error) {
+        if (error instanceof KubeError && error.code < 500 && error.code !== 429) return;
+        await new Promise((resolve) => setTimeout(resolve, DELETE_RETRY_MS));
+      }
+    }
+  }
+
+  /** The object is gone, perhaps by force: what still runs of it has no time left. */
+  #gone(pod: Pod): void {
+    const uid = podUid(pod);
+    const worker = this.#workers.get(uid);
+    const ended = worker?.end(FORCED_GRACE_SECONDS, false) ?? Promise.resolve();
+    void ended.then(() => {
+      this.#workers.delete(uid);
+      rmSync(this.#services.logFolder(pod), { recursive: true, force: true });
+    });
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#stopLease();
+    this.#pods?.stop();
+    const workers = [...this.#workers.values()];
+    const system = workers.filter((worker) => this.#services.isSystem(worker.pod));
+    const grace = (pod: Pod): number => Math.min(STOP_GRACE_SECONDS, pod.spec?.terminationGracePeriodSeconds ?? 30);
+    const end = (list: readonly PodWorker[]): Promise<unknown> =>
+      Promise.all(list.map((worker) => worker.end(grace(worker.pod), false)));
+    await end(workers.filter((worker) => !system.includes(worker)));
+    await end(system);
+  }
+}
+
+function imageEnvironment(image: Image, pod: Pod, nodeName: string): Record<string, string> {
+  return {
+    ...(image.system && process.env.NODE_COMPILE_CACHE !== undefined && { NODE_COMPILE_CACHE: COMPILE_CACHE }),
+    ...(image.describesPod && {
+      POD_NAME: podName(pod),
+      POD_NAMESPACE: podNamespace(pod),
+      NODE_NAME: nodeName,
+      SERVICE_ACCOUNT: pod.spec?.serviceAccountName ?? 'default',
+    }),
+  };
+}
