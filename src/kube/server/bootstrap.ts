@@ -2,6 +2,7 @@
 // start only if it is gone.
 
 import type { KubeObject } from '../client/types.ts';
+import { AUTHENTICATED, MASTERS } from './auth/user.ts';
 
 /** Where the API and the cluster DNS listen inside the room. */
 export const ROOM_ADDRESS = '172.31.0.1';
@@ -93,7 +94,126 @@ function fixedService(
   ];
 }
 
+const RBAC = 'rbac.authorization.k8s.io';
+const READ = ['get', 'list', 'watch'];
+const WRITE = ['create', 'delete', 'deletecollection', 'patch', 'update'];
+const CHANGE = ['patch', 'update'];
+
+interface Rule {
+  readonly verbs: readonly string[];
+  readonly apiGroups?: readonly string[];
+  readonly resources?: readonly string[];
+  readonly nonResourceURLs?: readonly string[];
+}
+
+const rule = (apiGroups: readonly string[], resources: readonly string[], verbs: readonly string[]): Rule => ({
+  apiGroups,
+  resources,
+  verbs,
+});
+const clusterRole = (name: string, rules: readonly Rule[]): KubeObject =>
+  object(`${RBAC}/v1`, 'ClusterRole', name, undefined, { rules });
+const bindGroup = (name: string, role: string, group: string): KubeObject =>
+  object(`${RBAC}/v1`, 'ClusterRoleBinding', name, undefined, {
+    roleRef: { apiGroup: RBAC, kind: 'ClusterRole', name: role },
+    subjects: [{ apiGroup: RBAC, kind: 'Group', name: group }],
+  });
+
+const MESH_GROUPS = [
+  'networking.istio.io',
+  'security.istio.io',
+  'telemetry.istio.io',
+  'extensions.istio.io',
+  'gateway.networking.k8s.io',
+];
+
+/** What kubectl's users may do inside a namespace whose `edit` or `view` they have. */
+const NAMESPACE_WORK = [
+  rule([''], ['configmaps', 'events', 'pods', 'pods/status', 'pods/log', 'serviceaccounts', 'services'], READ),
+  rule(['apps'], ['*'], READ),
+  rule(['discovery.k8s.io'], ['endpointslices'], READ),
+  rule(MESH_GROUPS, ['*'], READ),
+];
+const NAMESPACE_EDIT = [
+  ...NAMESPACE_WORK,
+  rule([''], ['secrets', 'pods/attach', 'pods/exec', 'pods/portforward'], [...READ, ...WRITE]),
+  rule(
+    [''],
+    ['configmaps', 'events', 'pods', 'pods/eviction', 'serviceaccounts', 'serviceaccounts/token', 'services'],
+    WRITE,
+  ),
+  rule(['apps'], ['*'], WRITE),
+  rule(MESH_GROUPS, ['*'], WRITE),
+];
+
+/**
+ * Roles that every cluster has, and one of Ambit's own: service accounts of istio-system get what the mesh's parts need
+ * (Istio's charts bring roles of their own, which count as well).
+ */
+const ROLES: readonly KubeObject[] = [
+  clusterRole('cluster-admin', [rule(['*'], ['*'], ['*']), { nonResourceURLs: ['*'], verbs: ['*'] }]),
+  bindGroup('cluster-admin', 'cluster-admin', MASTERS),
+  clusterRole('system:discovery', [
+    {
+      nonResourceURLs: [
+        '/',
+        '/api',
+        '/api/*',
+        '/apis',
+        '/apis/*',
+        '/openapi',
+        '/openapi/*',
+        '/openid/v1/jwks',
+        '/.well-known/openid-configuration',
+      ],
+      verbs: ['get'],
+    },
+  ]),
+  bindGroup('system:discovery', 'system:discovery', AUTHENTICATED),
+  clusterRole('system:basic-user', [
+    rule(['authorization.k8s.io'], ['selfsubjectaccessreviews', 'selfsubjectrulesreviews'], ['create']),
+    rule(['authentication.k8s.io'], ['selfsubjectreviews'], ['create']),
+  ]),
+  bindGroup('system:basic-user', 'system:basic-user', AUTHENTICATED),
+  clusterRole('view', NAMESPACE_WORK),
+  clusterRole('edit', NAMESPACE_EDIT),
+  clusterRole('admin', [...NAMESPACE_EDIT, rule([RBAC], ['roles', 'rolebindings'], [...READ, ...WRITE])]),
+  clusterRole('ambit:mesh', [
+    rule(
+      [''],
+      ['namespaces', 'nodes', 'pods', 'services', 'endpoints', 'serviceaccounts', 'configmaps', 'secrets'],
+      READ,
+    ),
+    rule(['apps'], ['deployments', 'daemonsets', 'replicasets'], READ),
+    rule(['discovery.k8s.io'], ['endpointslices'], READ),
+    rule(['apiextensions.k8s.io'], ['customresourcedefinitions'], READ),
+    rule(MESH_GROUPS, ['*'], READ),
+    rule(MESH_GROUPS, ['*/status'], CHANGE),
+    rule(['networking.istio.io'], ['workloadentries'], WRITE),
+    rule(['gateway.networking.k8s.io'], ['gatewayclasses'], ['create', ...CHANGE]),
+    // Status conditions of services and annotations of pods tell what the mesh made of them.
+    rule([''], ['services/status', 'pods/status', 'pods', 'nodes'], CHANGE),
+    rule(['', 'events.k8s.io'], ['events'], ['create', ...CHANGE]),
+    // The authority's root goes to every namespace; its key and the leader's lease stay in istio-system.
+    rule([''], ['configmaps', 'secrets'], ['create', 'delete', ...CHANGE]),
+    rule(['coordination.k8s.io'], ['leases'], ['get', 'list', 'watch', 'create', ...CHANGE]),
+    // Waypoints and gateways are deployed where their Gateway is.
+    rule(['apps'], ['deployments'], WRITE),
+    rule([''], ['services', 'serviceaccounts'], WRITE),
+    rule(
+      ['admissionregistration.k8s.io'],
+      ['mutatingwebhookconfigurations', 'validatingwebhookconfigurations'],
+      [...READ, ...CHANGE],
+    ),
+    rule(['authentication.k8s.io'], ['tokenreviews'], ['create']),
+    rule(['authorization.k8s.io'], ['subjectaccessreviews'], ['create']),
+    rule([''], ['serviceaccounts/token'], ['create']),
+  ]),
+  bindGroup('ambit:mesh', 'ambit:mesh', 'system:serviceaccounts:istio-system'),
+];
+
 export const BOOTSTRAP_OBJECTS: readonly KubeObject[] = [
+  ...ROLES,
   ...['default', 'kube-system', 'kube-public', 'kube-node-lease'].map(namespace),
   ...fixedService(
     'default',

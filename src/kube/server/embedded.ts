@@ -4,6 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import type { KubeClient, KubeObject, Resource } from '../client/types.ts';
 import { BOOTSTRAP_OBJECTS } from './bootstrap.ts';
+import { serveDefinitions } from './crd/serving.ts';
 import { collectionOf } from './kinds/kind.ts';
 import { Registry } from './kinds/registry.ts';
 import { LocalKubeClient } from './local-client.ts';
@@ -31,6 +32,7 @@ export class EmbeddedApi {
       now: options.now ?? (() => new Date()),
       random: options.random ?? Math.random,
     };
+    serveDefinitions(this.context.store, this.context.registry);
     bootstrap(this.context);
   }
 

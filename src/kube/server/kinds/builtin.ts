@@ -1,6 +1,7 @@
 // The built-in kinds: Kubernetes' own, as one table.
 
 import type { KubeObject } from '../../client/types.ts';
+import { definitionRules } from '../crd/definition.ts';
 import { schemaNamed } from '../schema/node.ts';
 import * as tables from '../table/columns.ts';
 import {
@@ -233,6 +234,7 @@ export const BUILTIN_KINDS: readonly Kind[] = [
     status: true,
     generation: true,
     columns: tables.NAME_AND_CREATED,
+    rules: definitionRules,
   }),
 ];
 

@@ -48,7 +48,7 @@ export class Database {
           PRIMARY KEY (collection, key)) WITHOUT ROWID;
         CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
       `);
-      const format = this.#meta('format');
+      const format = this.meta('format');
       if (format === undefined)
         this.#db.exec(`INSERT INTO meta VALUES ('format', '${FORMAT}'), ('resourceVersion', '1')`);
       else if (Number(format) !== FORMAT) throw new Error(`its format is ${format}, this Ambit reads ${FORMAT}`);
@@ -62,7 +62,7 @@ export class Database {
 
   /** The highest resourceVersion that was ever committed. */
   get resourceVersion(): number {
-    return Number(this.#meta('resourceVersion') ?? '1');
+    return Number(this.meta('resourceVersion') ?? '1');
   }
 
   *rows(): Generator<Row> {
@@ -92,9 +92,19 @@ export class Database {
     if (this.#db.isOpen) this.#db.close();
   }
 
-  #meta(name: string): string | undefined {
+  /** A named value beside the objects: the format, the cluster's keys. */
+  meta(name: string): string | undefined {
     const row = this.#db.prepare('SELECT value FROM meta WHERE name = ?').get(name);
     return row === undefined ? undefined : String(row.value);
+  }
+
+  /** @throws DatabaseError */
+  setMeta(name: string, value: string): void {
+    try {
+      this.#db.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)').run(name, value);
+    } catch (error) {
+      throw this.#error('cannot be written', error);
+    }
   }
 
   #error(what: string, error: unknown): DatabaseError {

@@ -215,6 +215,16 @@ export class Store {
     return from >= (this.#collections.get(collection)?.forgottenUpTo ?? this.#loadedVersion);
   }
 
+  /** Values that are kept with the objects and are none. */
+  meta(name: string): string | undefined {
+    return this.#database.meta(name);
+  }
+
+  /** @throws DatabaseError */
+  setMeta(name: string, value: string): void {
+    this.#database.setMeta(name, value);
+  }
+
   close(): void {
     this.#database.close();
   }
