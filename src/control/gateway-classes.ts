@@ -2,6 +2,7 @@
 
 import type { Collection } from '../derive/graph/graph.ts';
 import { BUILT_IN_CLASSES } from '../derive/names.ts';
+import type { GatewayClass } from '../derive/objects/gateway.ts';
 import { GATEWAY_CLASSES } from '../kube/client/resources.ts';
 import { type KubeClient, KubeError } from '../kube/client/types.ts';
 import type { Clock } from '../platform/clock.ts';
@@ -13,7 +14,7 @@ const log = logger('gatewayclasses');
 export interface GatewayClassesOptions {
   readonly kube: KubeClient;
   readonly clock: Clock;
-  readonly classes: Collection<unknown>;
+  readonly classes: Collection<GatewayClass>;
 }
 
 export class GatewayClasses {

@@ -3,6 +3,7 @@
 
 import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap';
 import type { Collection } from '../derive/graph/graph.ts';
+import type { Namespace } from '../derive/objects/cluster.ts';
 import { startInformer } from '../kube/client/informer.ts';
 import { CONFIG_MAPS } from '../kube/client/resources.ts';
 import { type KubeClient, KubeError } from '../kube/client/types.ts';
@@ -20,7 +21,7 @@ const LEFT_OUT: ReadonlySet<string> = new Set(['kube-system', 'kube-public', 'ku
 export interface RootCertificatesOptions {
   readonly kube: KubeClient;
   readonly clock: Clock;
-  readonly namespaces: Collection<{ readonly name: string }>;
+  readonly namespaces: Collection<Namespace>;
   /** Namespaces that get one though they are Kubernetes' own, since node proxies run there. */
   readonly always: ReadonlySet<string>;
   /** PEM of all roots that are trusted now. */

@@ -58,9 +58,9 @@ export interface Ambient {
   readonly servicesByAddress: Index<Service>;
 }
 
-/** @param onWork  called when an input has changed and a flush is due */
-export function deriveAmbient(options: AmbientOptions = DEFAULT_AMBIENT_OPTIONS, onWork?: () => void): Ambient {
-  const graph = new Graph(onWork);
+/** The graph's `onWork` tells when an input has changed and a flush is due. */
+export function deriveAmbient(options: AmbientOptions = DEFAULT_AMBIENT_OPTIONS): Ambient {
+  const graph = new Graph();
   const inputs = new Inputs(graph);
   const scope = scopeOf(graph, inputs, options);
   const offer = deriveServices(graph, scope, inputs.sources.gatewayclasses, options.clusterDomain);

@@ -21,7 +21,10 @@ export interface CaBundle {
   readonly chain: readonly string[];
   /** PEM blocks. */
   readonly roots: readonly string[];
+  /** Of the authority's certificate. */
   readonly notAfterMs: number;
+  /** Of the root that ends first. */
+  readonly rootNotAfterMs: number;
   /** How many authorities may stand below this one; undefined: any number. */
   readonly pathLength: number | undefined;
 }
@@ -109,6 +112,7 @@ export function readBundle(files: CaFiles, nowMs: number): Result<CaBundle, stri
     chain: above.map((item) => item.toString()),
     roots: [...new Set(roots.map(({ block }) => block))],
     notAfterMs,
+    rootNotAfterMs: Math.min(...roots.map(({ parsed }) => Date.parse(parsed?.validTo ?? ''))),
     pathLength: made.getExtension(x509.BasicConstraintsExtension)?.pathLength,
   });
 }

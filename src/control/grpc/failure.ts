@@ -45,5 +45,6 @@ export function refuse(stream: ServerHttp2Stream, failure: GrpcFailure): void {
     { ':status': 200, 'content-type': 'application/grpc', ...statusHeaders(failure.status, failure.message) },
     { endStream: true },
   );
+  stream.resume(); // what the client still sends is read and dropped: unread, it would keep the stream alive
   stream.close();
 }

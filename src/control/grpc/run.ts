@@ -86,9 +86,10 @@ class StreamSender implements Sender {
 
   begin(): void {
     this.#stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
-    this.#stream.once('wantTrailers', () =>
-      this.#stream.sendTrailers(statusHeaders(this.#status.name, this.#status.message)),
-    );
+    this.#stream.once('wantTrailers', () => {
+      this.#stream.sendTrailers(statusHeaders(this.#status.name, this.#status.message));
+      setImmediate(() => this.#stream.close()); // the client's half may still be open; not before the trailers have left
+    });
   }
 
   send(pieces: readonly Uint8Array[]): Promise<void> {
@@ -117,7 +118,7 @@ class StreamSender implements Sender {
     this.#status = { name, message };
     const stream = this.#stream;
     if (stream.closed || stream.destroyed) return;
-    stream.end(() => stream.close());
+    stream.end();
   }
 }
 

@@ -182,7 +182,8 @@ test('reading a later collection is a mistake that is named', () => {
 
 test('work is announced once between flushes', () => {
   let calls = 0;
-  const graph = new Graph(() => calls++);
+  const graph = new Graph();
+  graph.onWork = () => calls++;
   const source = graph.source<number>('source');
   graph.derive('derived', source, (_get, n) => n);
   source.set('a', 1);

@@ -317,18 +317,12 @@ class Join<T> extends Collection<T> {
   }
 }
 
-/**
- * Holds the collections and settles them. Changes gather in sources; `flush` applies them all at once.
- * @param onWork  called at the first change after a flush, so that somebody can plan the next one
- */
+/** Holds the collections and settles them. Changes gather in sources; `flush` applies them all at once. */
 export class Graph {
+  /** Called at the first change after a flush, so that somebody can plan the next one. */
+  onWork: () => void = () => {};
   private readonly collections: { settle(): void; announce(): void }[] = [];
-  private readonly onWork: () => void;
   private awake = false;
-
-  constructor(onWork: () => void = () => {}) {
-    this.onWork = onWork;
-  }
 
   /** For collections: their place in the order. */
   adopt(collection: { settle(): void; announce(): void }): number {
