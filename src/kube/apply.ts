@@ -74,10 +74,13 @@ export async function applyManifests(
       refused.push({ manifest, error: error.message });
     }
   };
-  const isFirst = (kind: string): boolean => kind === 'CustomResourceDefinition' || kind === 'Namespace';
-  for (const manifest of manifests.filter((m) => isFirst(m.object.kind))) await one(manifest);
-  discovery.forget();
-  const rest = manifests.filter((m) => !isFirst(m.object.kind));
+  // In the order they were read: what others need comes first, and each group is complete before the next begins.
+  const needed = new Set(['CustomResourceDefinition', 'Namespace', 'ServiceAccount', 'ConfigMap', 'Secret']);
+  for (const kind of needed) {
+    await Promise.all(manifests.filter((m) => m.object.kind === kind).map(one));
+    if (kind === 'CustomResourceDefinition') discovery.forget();
+  }
+  const rest = manifests.filter((m) => !needed.has(m.object.kind));
   for (let start = 0; start < rest.length; start += 16) await Promise.all(rest.slice(start, start + 16).map(one));
   return { applied, refused };
 }

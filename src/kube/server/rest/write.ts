@@ -6,7 +6,7 @@ import { KubeError, type KubeObject, type ObjectMeta, type PatchType } from '../
 import { applyConfiguration, ownershipAfterUpdate, type Writer, writerOf } from '../apply/managed-fields.ts';
 import { alreadyExists, badRequest, conflict, type FieldFault, forbiddenField, invalid, MODIFIED } from '../errors.ts';
 import { cloneJson, sameJson } from '../json.ts';
-import { collectionOf, inVersion, type Kind } from '../kinds/kind.ts';
+import { collectionOf, type DeepValidator, inVersion, type Kind } from '../kinds/kind.ts';
 import { nameSuffix } from '../kinds/service-account.ts';
 import { validateMeta } from '../kinds/validate-names.ts';
 import { applyJsonPatch } from '../patch/json-patch.ts';
@@ -142,7 +142,7 @@ export async function patch(
 ): Promise<Written> {
   const { kind, version } = target;
   const deep = await kind.deepValidator?.();
-  if (type === 'apply') return apply(context, target, decode(target, body, params, deep), params);
+  if (type === 'apply') return apply(context, target, decode(target, body, params), params, deep);
   const stored = getStored(context, target);
   const patched = patchedObject(target, type, inVersion(kind, version, stored.object), body);
   const decoded = decode(target, patched, params, deep);
@@ -167,7 +167,13 @@ function patchedObject({ kind, version }: Target, type: PatchType, object: KubeO
   return applyStrategicPatch(kind.schema(version), object, body);
 }
 
-function apply(context: RestContext, target: Target, decoded: Decoded, params: WriteParams): Written {
+function apply(
+  context: RestContext,
+  target: Target,
+  decoded: Decoded,
+  params: WriteParams,
+  deep: DeepValidator | undefined,
+): Written {
   const { kind, version } = target;
   const { metadata } = decoded.object;
   if (metadata.managedFields !== undefined) throw badRequest('metadata.managedFields must be nil');
@@ -181,11 +187,14 @@ function apply(context: RestContext, target: Target, decoded: Decoded, params: W
   const schema = kind.schema(version);
   const merged = applyConfiguration(schema, stored?.object, applied, writer, params.force === true) as Named;
   const owned = () => merged.metadata.managedFields ?? [];
+  // What is applied may be a part of an object (its status alone): it is the whole that has to be valid.
+  const asStored = { ...target, version: kind.storageVersion };
+  const { faults } = decode(asStored, merged, { ...params, fieldValidation: 'Ignore' }, deep);
   if (stored === undefined) {
     if (target.subresource !== undefined) getStored(context, target); // refuses: there is nothing to have a status
-    return createDecoded(context, target, { object: merged, faults: decoded.faults }, params, owned);
+    return createDecoded(context, target, { object: merged, faults }, params, owned);
   }
-  return replace(context, target, stored, { object: merged, faults: decoded.faults }, params, owned);
+  return replace(context, target, stored, { object: merged, faults }, params, owned);
 }
 
 function nameDiffers(sent: string, url: string | undefined): KubeError {
