@@ -8,15 +8,19 @@ import type { LogStream } from './log-line.ts';
 
 type Listener = (stream: LogStream, chunk: Buffer) => void;
 
-/** Made before the program is started; `started` gives the program's ends up. */
+/**
+ * Made before the program is started; `started` gives the program's ends up. Output is taken either by listeners, any
+ * number of them, or by whoever reads the streams.
+ */
 export class ContainerIo {
   readonly stdio: readonly [Stdio, Stdio, Stdio];
   /** Undefined when the container takes no input. */
   readonly stdin: Writable | undefined;
   readonly terminal: Terminal | undefined;
   readonly #programFds: number[] = [];
-  readonly #streams: (Readable | Duplex)[] = [];
+  readonly #streams = new Map<LogStream, Readable | Duplex>();
   readonly #listeners = new Set<Listener>();
+  #flowing = false;
   #open: number;
   /** Resolves when all output has been read. */
   readonly drained: Promise<void>;
@@ -43,8 +47,8 @@ export class ContainerIo {
     stdin?.on('error', () => {}); // the program does not read any more
     const io = new ContainerIo([input?.readFd ?? 'null', output.writeFd, error.writeFd], stdin, undefined);
     io.#programFds.push(output.writeFd, error.writeFd, ...(input === undefined ? [] : [input.readFd]));
-    io.#listen('stdout', readEnd(output));
-    io.#listen('stderr', readEnd(error));
+    io.#own('stdout', readEnd(output));
+    io.#own('stderr', readEnd(error));
     return io;
   }
 
@@ -54,24 +58,41 @@ export class ContainerIo {
     const fd = terminal.programFd;
     const io = new ContainerIo([fd, fd, fd], terminal.stream, terminal);
     io.#programFds.push(fd);
-    io.#listen('stdout', terminal.stream);
+    io.#own('stdout', terminal.stream);
     return io;
   }
 
-  #listen(stream: LogStream, readable: Readable): void {
+  #own(stream: LogStream, readable: Readable): void {
     this.#open++;
-    this.#streams.push(readable);
-    readable.on('data', (chunk: Buffer) => {
-      for (const listener of this.#listeners) listener(stream, chunk);
-    });
+    this.#streams.set(stream, readable);
     readable.on('error', () => {});
     readable.once('close', () => {
       if (--this.#open === 0) this.#onDrained();
     });
   }
 
+  get stdout(): Readable | undefined {
+    return this.#streams.get('stdout');
+  }
+
+  /** Undefined for a terminal, whose one stream is `stdout`. */
+  get stderr(): Readable | undefined {
+    return this.#streams.get('stderr');
+  }
+
+  /** Whether output that has come is still waiting for a slow reader. */
+  get backedUp(): boolean {
+    return [...this.#streams.values()].some((stream) => stream.readableLength > 0);
+  }
+
   /** @returns a function that stops listening */
   onOutput(listener: Listener): () => void {
+    if (this.#listeners.size === 0 && !this.#flowing)
+      for (const [stream, readable] of this.#streams)
+        readable.on('data', (chunk: Buffer) => {
+          for (const each of this.#listeners) each(stream, chunk);
+        });
+    this.#flowing = true;
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
@@ -81,18 +102,9 @@ export class ContainerIo {
     for (const fd of new Set(this.#programFds.splice(0))) closeSync(fd);
   }
 
-  /** Holds the program back while a listener cannot take more. */
-  pause(): void {
-    for (const stream of this.#streams) stream.pause();
-  }
-
-  resume(): void {
-    for (const stream of this.#streams) stream.resume();
-  }
-
   close(): void {
     this.started();
     this.stdin?.destroy();
-    for (const stream of this.#streams) stream.destroy();
+    for (const stream of this.#streams.values()) stream.destroy();
   }
 }

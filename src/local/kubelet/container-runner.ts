@@ -72,7 +72,6 @@ const IMAGE_RETRY_MAX_MS = 300_000;
 const MIN_AFTER_HOOK_MS = 2_000;
 const KILL_WAIT_MS = 5_000;
 const MAX_TERMINATION_MESSAGE = 4096;
-const KEPT_LOGS = 2;
 const TERMINATION_LOG = 'termination-log';
 
 interface Prepared {
@@ -92,7 +91,7 @@ export class ContainerRunner {
   #program: Program | undefined;
   #probes: Probes | undefined;
   #launch: ProgramSpec | undefined;
-  #logs: ContainerLog[] = [];
+  #log: ContainerLog | undefined;
   #attempt: number;
   #stopping: Promise<void> | undefined;
   #wake: () => void = () => {};
@@ -137,9 +136,9 @@ export class ContainerRunner {
     return { container: this.#container, program: this.#program, launch: this.#launch };
   }
 
-  /** The log of this start, or of the one before. */
-  log(previous: boolean): ContainerLog | undefined {
-    return previous ? this.#logs.at(-2) : this.#logs.at(-1);
+  /** What is being written now; undefined while the container does not run. */
+  get log(): ContainerLog | undefined {
+    return this.#log;
   }
 
   /** A pod's images may be changed while it runs; the container is started again with the new one. */
@@ -269,7 +268,8 @@ export class ContainerRunner {
     const { image, container, spec, folder } = prepared;
     const attempt = this.#attempt++;
     const restarts = attempt;
-    const log = this.#openLog(attempt);
+    const log = this.#host.openLog(this.name, attempt);
+    this.#log = log;
     const containerId = `ambit://${randomBytes(32).toString('hex')}`;
     const startedAt = new Date(this.#host.clock.nowMs());
     const shown = { restarts, imageId: image.id, image: this.#spec.image ?? '', containerId };
@@ -336,13 +336,6 @@ export class ContainerRunner {
     this.#lastEnd = state;
     this.#set({ ...shown, state });
     return state;
-  }
-
-  #openLog(attempt: number): ContainerLog {
-    const log = this.#host.openLog(this.name, attempt);
-    this.#logs.push(log);
-    for (const old of this.#logs.splice(0, Math.max(0, this.#logs.length - KEPT_LOGS))) old.remove();
-    return log;
   }
 
   /** Image, environment, files and namespaces; tried again while something that the manifest refers to is missing. */

@@ -2,6 +2,7 @@
 // about them (logs, exec, port-forward) on a Unix socket.
 
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import type { Server } from 'node:http';
 import { dirname, join } from 'node:path';
 import { startInformer } from '../../kube/client/informer.ts';
 import { PODS } from '../../kube/client/resources.ts';
@@ -17,6 +18,7 @@ import { allocatableOf, registerNode, renewLease } from './node-object.ts';
 import type { NodeServices } from './node-services.ts';
 import { ObjectCache } from './object-cache.ts';
 import { PodWorker } from './pod-worker.ts';
+import { startKubeletServer } from './server.ts';
 import { type Pod, podName, podNamespace, podUid } from './types.ts';
 import { type HostFiles, readHostFiles } from './view.ts';
 import { nodeFolders } from './volumes.ts';
@@ -42,6 +44,7 @@ const STOP_GRACE_SECONDS = 5;
 const FORCED_GRACE_SECONDS = 1;
 const DELETE_RETRY_MS = 200;
 const NODES_FOLDER = '/run/ambit/nodes';
+const SOCKETS_FOLDER = '/run/ambit/kubelet';
 const COMPILE_CACHE = '/run/ambit-compile-cache';
 
 /** What all nodes of a room share, by the client that they have in common. */
@@ -83,6 +86,7 @@ class NodeKubelet implements Kubelet {
   readonly #ending = new Map<string, Promise<void>>();
   #pods: Informer<Pod> | undefined;
   #stopLease: () => void = () => {};
+  #server: Server | undefined;
   #stopped = false;
 
   constructor(options: KubeletOptions) {
@@ -90,6 +94,7 @@ class NodeKubelet implements Kubelet {
     const { objects, images, hostFiles } = sharedBy(options);
     const folder = join(NODES_FOLDER, node.name);
     for (const name of ['ztunnel', 'istio-cni', 'host']) mkdirSync(join(folder, name), { recursive: true });
+    mkdirSync(SOCKETS_FOLDER, { recursive: true, mode: 0o700 });
     this.#client = client;
     this.#services = {
       network: node,
@@ -135,8 +140,17 @@ class NodeKubelet implements Kubelet {
     const pods = startInformer(this.#client, PODS, { fieldSelector: `spec.nodeName=${network.name}` });
     this.#pods = pods;
     await pods.synced;
+    this.#server = await startKubeletServer(join(SOCKETS_FOLDER, `${network.name}.sock`), {
+      find: (namespace, name) => this.#find(namespace, name),
+      logFolder: this.#services.logFolder,
+    });
     pods.onChange((_key, now, before) => this.#changed(now, before));
     await Promise.all([...this.#workers.values()].map((worker) => worker.reported));
+  }
+
+  #find(namespace: string, name: string): { pod: Pod; worker: PodWorker | undefined } | undefined {
+    const pod = this.#pods?.items.get(`${namespace}/${name}`);
+    return pod === undefined ? undefined : { pod, worker: this.#workers.get(podUid(pod)) };
   }
 
   #changed(now: Pod | undefined, before: Pod | undefined): void {
@@ -201,6 +215,7 @@ class NodeKubelet implements Kubelet {
     this.#stopped = true;
     this.#stopLease();
     this.#pods?.stop();
+    this.#server?.close();
     const workers = [...this.#workers.values()];
     const system = workers.filter((worker) => this.#services.isSystem(worker.pod));
     const grace = (pod: Pod): number => Math.min(STOP_GRACE_SECONDS, pod.spec?.terminationGracePeriodSeconds ?? 30);

@@ -1,8 +1,18 @@
 // Logs of containers: files below the mesh's state folder, one a start of a container, bounded by turning over; and
 // readers that go on from the file to what is being written, in the same process.
 
-import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
-import { dirname } from 'node:path';
+import {
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { formatLogLine, LineCutter, type LogLine, type LogStream, logTime, parseLogLine } from './log-line.ts';
 
 /** A file that grows beyond this becomes `<file>.1`, and what was there goes. */
@@ -70,19 +80,7 @@ export class ContainerLog {
 
   /** What is there so far, oldest first. */
   read(): LogLine[] {
-    const lines: LogLine[] = [];
-    for (const file of [`${this.file}.1`, this.file])
-      for (const line of textOf(file).split('\n')) {
-        const parsed = parseLogLine(line);
-        if (parsed !== undefined) lines.push(parsed);
-      }
-    return lines;
-  }
-
-  remove(): void {
-    this.end();
-    rmSync(this.file, { force: true });
-    rmSync(`${this.file}.1`, { force: true });
+    return readLog(this.file);
   }
 
   #write(stream: LogStream, text: string, full: boolean): void {
@@ -106,6 +104,42 @@ export class ContainerLog {
     closeSync(this.#fd);
     this.#fd = openSync(this.file, 'a', 0o600);
     this.#bytes = 0;
+  }
+}
+
+/** The lines of a log's file and of what turned over before it. */
+export function readLog(file: string): LogLine[] {
+  const lines: LogLine[] = [];
+  for (const each of [`${file}.1`, file])
+    for (const line of textOf(each).split('\n')) {
+      const parsed = parseLogLine(line);
+      if (parsed !== undefined) lines.push(parsed);
+    }
+  return lines;
+}
+
+const attemptOf = (name: string): number | undefined => {
+  const match = /^(\d+)\.log$/.exec(name);
+  return match === null ? undefined : Number(match[1]);
+};
+
+/** The logs of a container's starts that are kept, the last one last. */
+export function logFiles(folder: string): string[] {
+  let names: string[] = [];
+  try {
+    names = readdirSync(folder);
+  } catch {
+    // it never started
+  }
+  const attempts = names.map(attemptOf).filter((attempt) => attempt !== undefined);
+  return attempts.sort((a, b) => a - b).map((attempt) => join(folder, `${attempt}.log`));
+}
+
+/** Keeps the last two: `kubectl logs` and `kubectl logs --previous`. */
+export function forgetOldLogs(folder: string): void {
+  for (const file of logFiles(folder).slice(0, -2)) {
+    rmSync(file, { force: true });
+    rmSync(`${file}.1`, { force: true });
   }
 }
 

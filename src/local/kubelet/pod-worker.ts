@@ -11,7 +11,7 @@ import type { PodPlace } from './downward.ts';
 import { buildEnvironment } from './environment.ts';
 import { hostnameOf, hostsFile, resolvConf } from './files.ts';
 import { formerLifeOf } from './former-life.ts';
-import { ContainerLog } from './logs.ts';
+import { ContainerLog, forgetOldLogs } from './logs.ts';
 import type { NodeServices } from './node-services.ts';
 import { podStatus } from './status.ts';
 import { StatusWriter } from './status-writer.ts';
@@ -416,8 +416,12 @@ export class PodWorker {
         });
       },
       folder: (container) => join(this.#folder, 'containers', container),
-      openLog: (container, attempt) =>
-        new ContainerLog(join(services.logFolder(this.#pod), container, `${attempt}.log`)),
+      openLog: (container, attempt) => {
+        const folder = join(services.logFolder(this.#pod), container);
+        const log = new ContainerLog(join(folder, `${attempt}.log`));
+        forgetOldLogs(folder);
+        return log;
+      },
       event: (type, reason, message, container) => this.#tell(type, reason, message, container),
       changed: () => this.#changed(),
     };

@@ -40,7 +40,7 @@ export class StartError extends Error {
 }
 
 /** After the program has ended, its orphans may hold its output open; they are not waited for longer than this. */
-const DRAIN_MS = 500;
+const DRAIN_MS = 300;
 
 /**
  * Starts a program; resolves when it runs.
@@ -74,9 +74,12 @@ export async function startProgram(container: Container, spec: ProgramSpec): Pro
   }
   const ended = new Promise<Ending>((resolve) => {
     child.once('exit', (code, signal) => {
-      const late = setTimeout(() => io.close(), DRAIN_MS);
+      // A slow reader is waited for all the same: what the program wrote is not lost.
+      const late = setInterval(() => {
+        if (!io.backedUp) io.close();
+      }, DRAIN_MS);
       void io.drained.then(() => {
-        clearTimeout(late);
+        clearInterval(late);
         io.close();
         const number = signal === null ? undefined : constants.signals[signal];
         resolve({ exitCode: code ?? 128 + (number ?? 0), signal: number });
