@@ -58,25 +58,27 @@ export async function issueLeaf(
 }
 
 /**
- * A certificate for a new authority's key, signed by the old authority: peers that know only the old root accept what
- * the new one issues.
- * @returns PEM; undefined when the old authority may not sign authorities
+ * A certificate for a new authority's root, signed by the old authority: peers that know only the old root accept what
+ * the new one issues. It is the root that is signed, not an intermediate below it, because OpenSSL does not try a second
+ * way once it has found an issuer; a root that a peer knows, it takes first.
+ * @returns PEM; undefined when the old authority may not sign authorities, or not as many below it
  */
 export async function issueBridge(old: CaBundle, next: CaBundle, nowMs: number): Promise<string | undefined> {
-  if (old.pathLength === 0) return undefined;
-  const id = keyIdentifier(next.certificate);
+  if (old.pathLength !== undefined && old.pathLength < 1 + next.chain.length) return undefined;
+  const { anchor } = next;
+  const id = keyIdentifier(anchor);
   const bridge = await x509.X509CertificateGenerator.create({
     serialNumber: randomSerial(),
-    subject: next.certificate.subjectName,
+    subject: anchor.subjectName,
     issuer: old.certificate.subjectName,
     notBefore: new Date(nowMs - BACKDATED_MS),
-    notAfter: new Date(Math.min(old.notAfterMs, next.notAfterMs)),
-    publicKey: next.certificate.publicKey,
+    notAfter: new Date(Math.min(old.notAfterMs, anchor.notAfter.getTime())),
+    publicKey: anchor.publicKey,
     signingKey: old.signer.key,
     signingAlgorithm: old.signer.algorithm,
     extensions: [
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
-      new x509.BasicConstraintsExtension(true, next.pathLength, true),
+      new x509.BasicConstraintsExtension(true, undefined, true),
       ...(id === undefined ? [] : [new x509.SubjectKeyIdentifierExtension(id)]),
       ...authorityKey(old.certificate),
     ],

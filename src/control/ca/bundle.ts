@@ -17,6 +17,8 @@ export interface CaFiles {
 export interface CaBundle {
   readonly certificate: InstanceType<typeof x509.X509Certificate>;
   readonly signer: Signer;
+  /** The root at the end of the chain; the certificate itself when that is one. */
+  readonly anchor: InstanceType<typeof x509.X509Certificate>;
   /** PEM blocks that follow a leaf: the authority's own certificate unless it is a root, and what is above it. */
   readonly chain: readonly string[];
   /** PEM blocks. */
@@ -48,22 +50,28 @@ function parseKey(pem: string): KeyObject | undefined {
 const issued = (issuer: X509Certificate, subject: X509Certificate): boolean =>
   subject.checkIssued(issuer) && subject.verify(issuer.publicKey);
 
+interface Way {
+  readonly chain: readonly X509Certificate[];
+  readonly root: X509Certificate;
+}
+
 /** The certificates from `from` up to one that a root issued, or undefined when there is no such way. */
 function climb(
   from: X509Certificate,
   intermediates: readonly X509Certificate[],
   roots: readonly X509Certificate[],
-): readonly X509Certificate[] | undefined {
-  if (roots.some((root) => root.fingerprint256 === from.fingerprint256)) return [];
-  if (roots.some((root) => issued(root, from))) return [from];
+): Way | undefined {
+  if (roots.some((root) => root.fingerprint256 === from.fingerprint256)) return { chain: [], root: from };
+  const above = roots.find((root) => issued(root, from));
+  if (above !== undefined) return { chain: [from], root: above };
   for (const next of intermediates) {
     if (next.fingerprint256 === from.fingerprint256 || !issued(next, from)) continue;
-    const above = climb(
+    const way = climb(
       next,
       intermediates.filter((other) => other !== next),
       roots,
     );
-    if (above !== undefined) return [from, ...above];
+    if (way !== undefined) return { chain: [from, ...way.chain], root: way.root };
   }
   return undefined;
 }
@@ -98,18 +106,19 @@ export function readBundle(files: CaFiles, nowMs: number): Result<CaBundle, stri
   if (chain.some((item) => item === undefined)) return fail('the certificate chain cannot be read');
   if (chain.length > MAX_CHAIN) return fail(`the certificate chain is longer than ${MAX_CHAIN}`);
   const known = chain.filter((item) => item !== undefined);
-  const above = climb(
+  const way = climb(
     certificate,
     known,
     roots.flatMap(({ parsed }) => parsed ?? []),
   );
-  if (above === undefined) return fail('no chain leads from the certificate to a root');
+  if (way === undefined) return fail('no chain leads from the certificate to a root');
 
   const made = new x509.X509Certificate(pem);
   return ok({
     certificate: made,
     signer,
-    chain: above.map((item) => item.toString()),
+    anchor: new x509.X509Certificate(way.root.toString()),
+    chain: way.chain.map((item) => item.toString()),
     roots: [...new Set(roots.map(({ block }) => block))],
     notAfterMs,
     rootNotAfterMs: Math.min(...roots.map(({ parsed }) => Date.parse(parsed?.validTo ?? ''))),

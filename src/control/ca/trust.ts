@@ -2,7 +2,7 @@
 //
 // When the authority changes, both roots are trusted for a while (the overlap): certificates of the old authority stay
 // good until they are renewed. Peers that do not know the new root yet accept what it issues by a bridge: a certificate
-// for the new authority's key, signed by the old one, sent along with every new leaf until the overlap is over.
+// for the new root's key, signed by the old authority, sent along with every new leaf until the overlap is over.
 
 import { issueBridge } from './authority.ts';
 import type { CaBundle } from './bundle.ts';
@@ -30,12 +30,12 @@ export const issuerChain = ({ bundle, previous }: Trust): readonly string[] => [
   ...new Set([...bundle.chain, ...(previous?.bridge ?? [])]),
 ];
 
-const samePublicKey = (a: CaBundle, b: CaBundle): boolean =>
-  Buffer.from(a.certificate.publicKey.rawData).equals(Buffer.from(b.certificate.publicKey.rawData));
+const sameKey = (a: CaBundle['anchor'], b: CaBundle['anchor']): boolean =>
+  Buffer.from(a.publicKey.rawData).equals(Buffer.from(b.publicKey.rawData));
 
 export const sameBundle = (a: CaBundle, b: CaBundle): boolean =>
   Buffer.from(a.certificate.rawData).equals(Buffer.from(b.certificate.rawData)) &&
-  samePublicKey(a, b) &&
+  sameKey(a.certificate, b.certificate) &&
   a.roots.join('') === b.roots.join('') &&
   a.chain.join('') === b.chain.join('');
 
@@ -48,7 +48,7 @@ export async function succeed(trust: Trust, next: CaBundle, nowMs: number, overl
   const earlier = trust.previous !== undefined && trust.previous.untilMs > nowMs ? trust.previous : undefined;
   const roots = [...old.roots, ...(earlier?.roots ?? [])].filter((root) => !next.roots.includes(root));
   if (roots.length === 0) return { bundle: next, previous: undefined };
-  const bridge = samePublicKey(old, next) ? undefined : await issueBridge(old, next, nowMs);
+  const bridge = sameKey(old.anchor, next.anchor) ? undefined : await issueBridge(old, next, nowMs);
   const way = bridge === undefined ? [] : [bridge, ...old.chain];
   return {
     bundle: next,
