@@ -24,6 +24,7 @@ function define(): void {
   let nodes: NodeNetwork[];
   let one: PodSandbox;
   let two: PodSandbox;
+  let beside: PodSandbox;
   const servers: Server[] = [];
   const greet = async (netns: Netns, port: number, name: string): Promise<void> => {
     const server = createServer((socket) => socket.end(`${name} ${socket.remoteAddress}`));
@@ -46,6 +47,7 @@ function define(): void {
     NodeNetwork.connect(nodes);
     one = (nodes[0] as NodeNetwork).addPod('uid-one');
     two = (nodes[1] as NodeNetwork).addPod('uid-two');
+    beside = (nodes[0] as NodeNetwork).addPod('uid-beside');
     await greet(one.netns, 8080, 'one');
     await greet(two.netns, 8080, 'two');
     await applyNft((nodes[0] as NodeNetwork).netns, rules(['10.244.1.2', '10.244.2.2']));
@@ -95,6 +97,12 @@ function define(): void {
     for (let i = 0; i < 64 && answers.size < 2; i++)
       answers.add((await ask(one.netns, '10.96.0.7', 80)).split(' ')[0] as string);
     assert.deepEqual([...answers].sort(), ['one', 'two']);
+  });
+
+  test('a service leads to a pod beside the asking one, whose answer finds the way back', async () => {
+    await applyNft((nodes[0] as NodeNetwork).netns, rules([one.ip]));
+    for (let i = 0; i < 4; i++) assert.equal(await ask(beside.netns, '10.96.0.7', 80), `one ${beside.ip}`);
+    await applyNft((nodes[0] as NodeNetwork).netns, rules([one.ip, two.ip]));
   });
 
   test('a service without endpoints refuses at once', async () => {

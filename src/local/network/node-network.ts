@@ -23,12 +23,13 @@ export function makeFabric(): void {
   links.up('lo');
   links.addBridge(FABRIC_BRIDGE);
   links.addAddress(FABRIC_BRIDGE, { ip: FABRIC_GATEWAY, length: FABRIC_RANGE.length });
-  forwarding(room);
+  forwarding(room, FABRIC_BRIDGE);
 }
 
 /** Routes between the parts of the room; answers may come in by another way than they would leave. */
-function forwarding(netns: Netns): void {
+function forwarding(netns: Netns, ...devices: string[]): void {
   setSysctl(netns, 'net.ipv4.ip_forward', 1);
+  for (const scope of ['all', 'default', ...devices]) setSysctl(netns, `net.ipv4.conf.${scope}.send_redirects`, 0);
   looseSources(netns);
   try {
     // Where the host has loaded br_netfilter, bridges would show packets to the rules a second time, below routing: a
@@ -82,7 +83,7 @@ export class NodeNetwork {
     links.setRoute({ via: FABRIC_GATEWAY, device: 'eth0' });
     links.addBridge('cni0');
     links.addAddress('cni0', { ip: podGatewayOf(index), length: node.podCidr.length });
-    forwarding(node.netns);
+    forwarding(node.netns, 'cni0', 'eth0');
     fabric.setRoute({ destination: node.podCidr, via: node.ip, device: FABRIC_BRIDGE });
     return node;
   }
@@ -110,8 +111,12 @@ export class NodeNetwork {
       using links = new Links(netns);
       links.up('lo');
       links.up('eth0');
-      links.addAddress('eth0', { ip, length: this.podCidr.length });
-      links.setRoute({ via: podGatewayOf(this.index), device: 'eth0' });
+      // No neighbours: all goes by the node, also to pods beside it. An answer that took the short way over the bridge
+      // would miss the service rules that have to turn its address back.
+      const gateway = podGatewayOf(this.index);
+      links.addAddress('eth0', { ip, length: 32 });
+      links.setRoute({ destination: { ip: gateway, length: 32 }, device: 'eth0' });
+      links.setRoute({ via: gateway, device: 'eth0' });
       looseSources(netns);
       setSysctl(netns, 'net.ipv4.ip_unprivileged_port_start', 0);
     } catch (error) {

@@ -5,7 +5,7 @@ import { closeSync, mkdirSync, openSync } from 'node:fs';
 import module from 'node:module';
 import { dirname } from 'node:path';
 import { connectKube } from '../../kube/client/client.ts';
-import { bindMount, mountTmpfs } from '../../platform/linux/mounts.ts';
+import { bindMount, mountTmpfs, shareMounts } from '../../platform/linux/mounts.ts';
 import { raiseDescriptorLimit } from '../../platform/linux/process.ts';
 import { logger } from '../../telemetry/log.ts';
 import { type Kubelet, startKubelet } from '../kubelet/kubelet.ts';
@@ -89,6 +89,7 @@ function ownRun(stateDir: string): void {
     closeSync(state);
   }
   mkdirSync('/run/netns', { recursive: true });
+  shareMounts('/run/netns'); // the node agent sees the namespaces of pods that come later
   mkdirSync('/run/ambit/kubelet', { recursive: true, mode: 0o700 });
 }
 
