@@ -3,7 +3,9 @@
 import type { IncomingMessage } from 'node:http';
 import { KubeError, type PatchType } from '../../client/types.ts';
 import { badRequest } from '../errors.ts';
+import { decodeProtobuf } from './protobuf.ts';
 
+const PROTOBUF = 'application/vnd.kubernetes.protobuf';
 const MAX_BODY_BYTES = 3 * 1024 * 1024;
 
 /** @throws KubeError 413 when it is larger than an object may be, 400 when it does not parse, 415 for other formats */
@@ -11,6 +13,11 @@ export async function readBody(request: IncomingMessage): Promise<unknown> {
   const bytes = await readBytes(request);
   if (bytes.length === 0) return undefined;
   const type = mediaType(request);
+  if (type === PROTOBUF) {
+    const object = decodeProtobuf(bytes);
+    if (object === undefined) throw unsupported(type, ['application/json', 'application/yaml']);
+    return object;
+  }
   if (type.endsWith('yaml')) return parseYaml(bytes.toString('utf8'));
   if (type !== '' && !type.endsWith('json') && type !== 'text/plain' && type !== 'application/octet-stream')
     throw unsupported(type, ['application/json', 'application/yaml']);

@@ -217,7 +217,7 @@ function replace(
   if (sent.metadata.name !== undefined && sent.metadata.name !== stored.name)
     throw nameDiffers(sent.metadata.name, stored.name);
   const next = nextState(context, target, before, sent);
-  next.metadata = nextMeta(target, before, sent.metadata);
+  next.metadata = nextMeta(target, before, target.subresource === undefined ? next.metadata : sent.metadata);
   const faults = [...decoded.faults, ...faultsOfUpdate(context, target, before, next)];
   refuseInvalid(kind, next, faults);
   if (kind.generation && !sameJson(desired(next), desired(before)))
