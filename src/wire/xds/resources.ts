@@ -1,15 +1,16 @@
 // Whole discovery resources <-> model: from and to the bytes inside `Any`, with names and versions. The messages of a
 // stream (requests, responses, nonces) are the clients' and the servers' affair.
 
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import type { AddressUpdate } from '../../model/indexed-world.ts';
 import type { Policy } from '../../model/policy.ts';
 import { fail, ok, type Result, unreachable } from '../../model/result.ts';
 import type { Service, Workload } from '../../model/workload.ts';
-import type { Resource } from '../gen/envoy/service/discovery/v3/discovery_pb.ts';
 import { AuthorizationSchema } from '../gen/istio/security/authorization_pb.ts';
 import { AddressSchema, WorkloadSchema } from '../gen/istio/workload/workload_pb.ts';
 import { xxhash64 } from '../xxhash64.ts';
+import { readAddressBytes } from './address-bytes.ts';
+import { readAuthorizationBytes } from './authorization-bytes.ts';
 import type { Decoded } from './decoding.ts';
 import { decodePolicy, policyMessage } from './policy.ts';
 import { decodeService, serviceMessage } from './service.ts';
@@ -18,13 +19,11 @@ import { decodeWorkload, workloadMessage } from './workload.ts';
 /** One `istio.workload.Address`. */
 export type Address = AddressUpdate;
 
-/** What a node proxy never reads (extensions, newer fields) is not kept either. */
-const READ = { readUnknownFields: false };
 const WRITE = { writeUnknownFields: false };
 
 /** Reads the bytes of one `istio.workload.Address`. @returns the reason if it must be refused */
 export function decodeAddress(bytes: Uint8Array): Result<Decoded<Address>, string> {
-  const message = parse(() => fromBinary(AddressSchema, bytes, READ));
+  const message = parse(() => readAddressBytes(bytes));
   if (!message.ok) return message;
   const { type } = message.value;
   switch (type.case) {
@@ -47,7 +46,7 @@ export function decodeAddress(bytes: Uint8Array): Result<Decoded<Address>, strin
 
 /** Reads the bytes of one `istio.security.Authorization`. @param key the resource name */
 export function decodeAuthorization(key: string, bytes: Uint8Array): Result<Decoded<Policy>, string> {
-  const message = parse(() => fromBinary(AuthorizationSchema, bytes, READ));
+  const message = parse(() => readAuthorizationBytes(bytes));
   return message.ok ? decodePolicy(key, message.value) : message;
 }
 
@@ -74,6 +73,13 @@ export const encodePolicy = (policy: Policy): Uint8Array<ArrayBuffer> =>
 /** The version of an address resource: XXH64 of its bytes, hexadecimal, lower case, unpadded. Policies have none. */
 export const addressVersion = (bytes: Uint8Array): string => xxhash64(bytes).toString(16);
 
+/** A resource of a response, read by whichever means. */
+export interface WireResource {
+  readonly name: string;
+  readonly version: string;
+  readonly resource?: { readonly value: Uint8Array } | undefined;
+}
+
 /** What a response means, resource by resource. */
 export interface DecodedResources<T> {
   readonly accepted: readonly { readonly name: string; readonly version: string; readonly value: T }[];
@@ -83,11 +89,11 @@ export interface DecodedResources<T> {
 }
 
 /** Reads the resources of an address response; a bad one is rejected alone. */
-export const decodeAddresses = (resources: readonly Resource[]): DecodedResources<Address> =>
+export const decodeAddresses = (resources: Iterable<WireResource>): DecodedResources<Address> =>
   decodeEach(resources, (_name, bytes) => decodeAddress(bytes));
 
 /** Reads the resources of an authorization response; a bad one is rejected alone. */
-export const decodeAuthorizations = (resources: readonly Resource[]): DecodedResources<Policy> =>
+export const decodeAuthorizations = (resources: Iterable<WireResource>): DecodedResources<Policy> =>
   decodeEach(resources, decodeAuthorization);
 
 /** The text of a NACK: `name: reason` pairs. */
@@ -95,7 +101,7 @@ export const rejectionText = (rejected: DecodedResources<never>['rejected']): st
   rejected.map(({ name, reason }) => `${name}: ${reason}`).join('; ');
 
 function decodeEach<T>(
-  resources: readonly Resource[],
+  resources: Iterable<WireResource>,
   decode: (name: string, bytes: Uint8Array) => Result<Decoded<T>, string>,
 ): DecodedResources<T> {
   const accepted: { name: string; version: string; value: T }[] = [];
