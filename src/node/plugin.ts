@@ -76,6 +76,7 @@ function post(socketPath: string, body: string): Promise<{ status: number; body:
     const call = request(
       {
         socketPath,
+        agent: false, // a kept connection would not outlive the agent it was made to
         path: CMD_ADD_PATH,
         method: 'POST',
         headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },

@@ -1,7 +1,7 @@
 // For tests of whatever works in network namespaces: a small network of pods, and a way to run as an ordinary user too.
 // Nothing here has a name outside the process (no mounts, no named namespaces), so nothing is left when it ends.
 
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -101,4 +101,16 @@ export function runInUserNamespace(prefix: readonly string[], files: readonly st
       code === 0 ? resolve() : reject(new Error(`tests failed in a user namespace (status ${code})\n${output}`)),
     );
   });
+}
+
+const NOBODY = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] as const;
+
+/**
+ * Runs test files as somebody who is not root, inside a user namespace. Where nobody may not read the project, root itself
+ * enters the user namespace: there it has no more power over the machine than anybody else has.
+ */
+export function runAsOrdinaryUser(files: readonly string[]): Promise<void> {
+  if (process.getuid?.() !== 0) return runInUserNamespace([], files);
+  const [program, ...args] = [...NOBODY, process.execPath, '--check', ...files.slice(0, 1)] as [string, ...string[]];
+  return runInUserNamespace(spawnSync(program, args).status === 0 ? NOBODY : [], files);
 }
