@@ -21,6 +21,7 @@ export interface Mesh {
   readonly istioNamespace: string;
 }
 
+const ANSWER_MS = 30_000;
 const MAX_ANSWER_BYTES = 256 << 20; // a configuration dump of 10,000 workloads is some 10 MB
 
 /** --kubeconfig, then the local mesh of --name, then $KUBECONFIG, then the local mesh `default`, then ~/.kube/config. */
@@ -95,6 +96,10 @@ export async function podRequest(
 ): Promise<{ status: number; text: string }> {
   const { name = '', namespace = '' } = pod.metadata ?? {};
   const stream = await connectPod(mesh.client, namespace, name, port);
+  const late = setTimeout(
+    () => stream.destroy(new Error(`pod \`${name}\` did not answer on port ${port} in ${ANSWER_MS / 1000} s`)),
+    ANSWER_MS,
+  );
   try {
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const call = request(
@@ -106,7 +111,6 @@ export async function podRequest(
         },
         resolve,
       );
-      call.setTimeout(30_000, () => call.destroy(new Error(`pod \`${name}\` did not answer on port ${port} in 30 s`)));
       call.on('error', reject);
       call.end();
     });
@@ -120,6 +124,7 @@ export async function podRequest(
     }
     return { status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') };
   } finally {
+    clearTimeout(late);
     stream.destroy();
   }
 }
