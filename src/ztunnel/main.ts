@@ -2,7 +2,6 @@
 // Exit status: 0 after an orderly end, 1 when it could not start or go on.
 
 import { closeSync, existsSync, readFileSync } from 'node:fs';
-import { parse } from 'yaml';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { Ip } from '../model/ip.ts';
 import { Netns } from '../platform/linux/netns.ts';
@@ -25,7 +24,9 @@ class StartError extends Error {
   }
 }
 
-function parseYaml(text: string, what: string): unknown {
+/** The parser costs 3 MB, and few set-ups give it anything to do. */
+async function parseYaml(text: string, what: string): Promise<unknown> {
+  const { parse } = await import('yaml');
   try {
     return parse(text);
   } catch (error) {
@@ -33,12 +34,14 @@ function parseYaml(text: string, what: string): unknown {
   }
 }
 
-function readConfig(): Config {
+async function readConfig(): Promise<Config> {
   const { env } = process;
-  const mesh: unknown = existsSync(MESH_CONFIG) ? parseYaml(readFileSync(MESH_CONFIG, 'utf8'), MESH_CONFIG) : undefined;
+  const mesh: unknown = existsSync(MESH_CONFIG)
+    ? await parseYaml(readFileSync(MESH_CONFIG, 'utf8'), MESH_CONFIG)
+    : undefined;
   const meshDefaults =
     typeof mesh === 'object' && mesh !== null && 'defaultConfig' in mesh ? mesh.defaultConfig : undefined;
-  const proxyConfig = env.PROXY_CONFIG === undefined ? undefined : parseYaml(env.PROXY_CONFIG, 'PROXY_CONFIG');
+  const proxyConfig = env.PROXY_CONFIG === undefined ? undefined : await parseYaml(env.PROXY_CONFIG, 'PROXY_CONFIG');
   const config = parseConfig({ env, meshDefaults, proxyConfig, exists: existsSync });
   if (!config.ok) throw new StartError(config.error);
   if (config.value.dataPath.listen.socks5)
@@ -46,7 +49,9 @@ function readConfig(): Config {
   return config.value;
 }
 
-function readLocalState({ localState }: Config): { state: LocalState | undefined; written: Record<string, unknown> } {
+async function readLocalState({
+  localState,
+}: Config): Promise<{ state: LocalState | undefined; written: Record<string, unknown> }> {
   if (localState === undefined) return { state: undefined, written: { workloads: [], policies: [], services: [] } };
   let yaml: string;
   let what = 'LOCAL_XDS';
@@ -59,7 +64,7 @@ function readLocalState({ localState }: Config): { state: LocalState | undefined
       throw new StartError([`${what} not read: ${error instanceof Error ? error.message : String(error)}`]);
     }
   }
-  const written = parseYaml(yaml, what);
+  const written = await parseYaml(yaml, what);
   const parsed = parseLocalState(written);
   if (!parsed.ok) throw new StartError(parsed.error.map((problem) => `${what}: ${problem}`));
   return { state: parsed.value, written: (written ?? {}) as Record<string, unknown> };
@@ -78,9 +83,9 @@ async function exit(status: 0 | 1): Promise<never> {
 }
 
 async function main(): Promise<void> {
-  const config = readConfig();
+  const config = await readConfig();
   configureLogging({ filter: config.log.filter, format: config.log.format });
-  const { state: localState, written } = readLocalState(config);
+  const { state: localState, written } = await readLocalState(config);
   const maxDescriptors = Number(raiseDescriptorLimit());
   checkKernel(config);
   const { version } = packageJson;
