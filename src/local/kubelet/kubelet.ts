@@ -220,9 +220,16 @@ class NodeKubelet implements Kubelet {
     const system = workers.filter((worker) => this.#services.isSystem(worker.pod));
     const grace = (pod: Pod): number => Math.min(STOP_GRACE_SECONDS, pod.spec?.terminationGracePeriodSeconds ?? 30);
     const end = (list: readonly PodWorker[]): Promise<unknown> =>
-      Promise.all(list.map((worker) => worker.end(grace(worker.pod), false)));
+      Promise.all(list.map((worker) => this.#endNow(worker, grace(worker.pod))));
     await end(workers.filter((worker) => !system.includes(worker)));
     await end(system);
+  }
+
+  async #endNow(worker: PodWorker, graceSeconds: number): Promise<void> {
+    const beganMs = performance.now();
+    await worker.end(graceSeconds, false);
+    const pod = `${podNamespace(worker.pod)}/${podName(worker.pod)}`;
+    this.#services.log.info('pod ended with the room', { pod, ms: Math.round(performance.now() - beganMs) });
   }
 }
 

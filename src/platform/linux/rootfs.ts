@@ -3,6 +3,7 @@
 // inside the tree, never out of it.
 
 import {
+  chmodSync,
   closeSync,
   existsSync,
   lstatSync,
@@ -10,6 +11,7 @@ import {
   openSync,
   readlinkSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -187,6 +189,7 @@ function overlay(lower: string, path: string, changes: string, writable: readonl
   const [top, work] = [join(changes, 'top'), join(changes, 'work')];
   mkdirSync(top, { recursive: true });
   mkdirSync(work);
+  chmodSync(top, statSync(lower).mode & 0o7777); // the folder itself is seen as the upper one is
   for (const folder of writable) mkdirSync(join(top, folder), { recursive: true });
   const data = `lowerdir=${lower},upperdir=${top},workdir=${work}`;
   // `userxattr` is what a user namespace may have; kernels before 5.11 do not know it, and root does not need it.
