@@ -151,6 +151,7 @@ export class GrpcServer {
 
   #accept(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
     stream.on('error', (error) => log.debug('stream failed', { error }));
+    stream.once('aborted', () => stream.destroy()); // else it waits for writes that nobody will read
     const path = String(headers[':path'] ?? '');
     const contentType = String(headers['content-type'] ?? '');
     if (headers[':method'] !== 'POST' || !/^application\/grpc($|[+;])/.test(contentType)) {
