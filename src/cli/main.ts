@@ -8,6 +8,7 @@ import { logs } from './commands/logs.ts';
 import { restart } from './commands/restart.ts';
 import { status } from './commands/status.ts';
 import { up } from './commands/up.ts';
+import { why } from './commands/why.ts';
 import { ztunnelConfig } from './commands/ztunnel-config.ts';
 import { describe, Failure } from './failure.ts';
 import { addGlobalOptions } from './options.ts';
@@ -25,6 +26,7 @@ logs(program);
 restart(program);
 ztunnelConfig(program);
 doctor(program);
+why(program);
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0); // the reader has seen enough (`| head`)

@@ -1,0 +1,96 @@
+// `ambit why`: how a connection would fare, or did: the path, the identity on each side, and the policy and rule that
+// let it through or refused it.
+
+import { lookup } from 'node:dns/promises';
+import type { Command } from 'commander';
+import type { IPod } from 'kubernetes-models/v1/Pod';
+import { PODS, resourcePath } from '../../kube/client/resources.ts';
+import { ZTUNNEL_ADMIN_PORT } from '../../model/ports.ts';
+import { Failure } from '../failure.ts';
+import { type Mesh, openMesh, podText, ztunnelPods } from '../mesh.ts';
+import type { GlobalOptions } from '../options.ts';
+import { outputFormat, print } from '../output.ts';
+import { Proxies, type ProxyAccess } from '../why/proxies.ts';
+import { explain } from '../why/report.ts';
+import { inWords } from '../why/words.ts';
+
+interface Options extends GlobalOptions {
+  output?: string;
+  expect?: string;
+  proxyAdminPort: string;
+}
+
+const LOG_LINES = 2000;
+const LOG_BYTES = 4 << 20;
+
+export function why(program: Command): void {
+  program
+    .command('why <source> <destination>')
+    .description('why a connection is, or was, allowed or refused')
+    .option('-o, --output <format>', 'table, json or yaml')
+    .option('--expect <outcome>', 'allowed or refused: fail (exit code 1) when it is not so')
+    .option('--proxy-admin-port <port>', 'admin port inside the ztunnel pod', String(ZTUNNEL_ADMIN_PORT))
+    .addHelpText('after', HELP)
+    .action(async (source: string, destination: string, _options: unknown, command: Command) => {
+      const options = command.optsWithGlobals<Options>();
+      const format = outputFormat(options.output);
+      const expected = expectation(options.expect);
+      const mesh = await openMesh(options);
+      try {
+        const proxies = new Proxies(access(mesh, Number(options.proxyAdminPort)));
+        const report = await explain(
+          { source, destination, namespace: options.namespace ?? 'default' },
+          { client: mesh.client, proxies, resolveHost },
+        );
+        print(format, report, () => inWords(report));
+        if (expected !== undefined && report.outcome !== expected) {
+          process.stderr.write(`expected ${expected}, but it is: ${report.outcome}\n`);
+          process.exitCode = 1;
+        }
+      } finally {
+        mesh.client.close();
+      }
+    });
+}
+
+const HELP = `
+SOURCE       deploy/NAME, pod/NAME, NAME (of a pod, deployment, service account or service), NAMESPACE/NAME, or an address
+DESTINATION  a service (payment, payment.bank, bank/payment, its full name), pod/NAME, deploy/NAME, or an address; with
+             :PORT (a number, or the name of a service's port) unless it has only one
+
+Examples:
+  ambit why deploy/shopper payment-service -n ecommerce
+  ambit why 10.244.1.7 bank/vault:https --expect refused`;
+
+function expectation(text: string | undefined): 'allowed' | 'refused' | undefined {
+  if (text === undefined || text === 'allowed' || text === 'refused') return text;
+  throw new Failure({
+    what: `\`--expect ${text}\` is not understood`,
+    why: 'a connection is allowed or refused',
+    fix: '--expect allowed, or --expect refused',
+    exitCode: 2,
+  });
+}
+
+const resolveHost = async (name: string): Promise<readonly string[]> =>
+  (await lookup(name, { all: true, order: 'ipv4first' })).map(({ address }) => address);
+
+/** Node proxies through the API's port-forward, so on any cluster and whatever program the proxy is. */
+function access(mesh: Mesh, adminPort: number): ProxyAccess {
+  const pods = new Map<string, IPod>();
+  return {
+    async list() {
+      for (const pod of await ztunnelPods(mesh)) pods.set(pod.metadata?.name ?? '', pod);
+      return [...pods].map(([name, { spec }]) => ({ node: spec?.nodeName ?? '', pod: name }));
+    },
+    async dump(name) {
+      const pod = pods.get(name);
+      if (pod === undefined) throw new Error('it is not listed');
+      return podText(mesh, pod, adminPort, '/config_dump');
+    },
+    async log(name) {
+      const path = resourcePath(PODS, mesh.istioNamespace, name, 'log');
+      return (await mesh.client.text(path, { tailLines: LOG_LINES, limitBytes: LOG_BYTES })).split('\n');
+    },
+  };
+}

@@ -1,0 +1,101 @@
+// `ambit why` for people: the answer first, then the path sentence by sentence, then what happened lately.
+
+import type { WhyAnswer } from '../../model/why.ts';
+import { colours, table } from '../output.ts';
+import { type PastConnection, reasonOf } from './past.ts';
+import type { Outcome, WhyReport } from './report.ts';
+
+const HEADLINES: Readonly<Record<Outcome, string>> = {
+  allowed: colours.green('allowed'),
+  refused: colours.red('refused'),
+  undecided: colours.yellow('decided further on'),
+  differs: colours.yellow('differs by endpoint'),
+};
+const MAX_NAMES = 5;
+const MAX_RECENT = 3;
+
+export function inWords(report: WhyReport): string {
+  const groups = grouped(report.answers);
+  const sections = groups.map(({ answer, others }) => {
+    const head = groups.length > 1 ? [`${HEADLINES[answer.outcome]} at ${endName(answer)}`] : [];
+    return [...head, ...answer.words.map((word) => `  ${word}`), ...alike(others)].join('\n');
+  });
+  const hint = hintFor(groups[0]?.answer);
+  return [
+    `${HEADLINES[report.outcome]}: ${report.source} to ${report.destination}`,
+    '',
+    sections.join('\n\n'),
+    ...(hint === undefined ? [] : ['', `to allow it: ${hint}`]),
+    ...(report.recent.length === 0 ? [] : ['', recently(report.recent)]),
+    ...(report.difference === undefined ? [] : ['', report.difference]),
+    ...(report.notes.length === 0 ? [] : ['', ...report.notes.map((note) => `note: ${note}`)]),
+    '',
+  ].join('\n');
+}
+
+const endName = ({ destination, dialled }: WhyAnswer): string =>
+  destination === undefined ? dialled : `${destination.namespace}/${destination.name}`;
+
+interface Group {
+  readonly answer: WhyAnswer;
+  /** Endpoints for which the same holds. */
+  readonly others: WhyAnswer[];
+}
+
+/** Answers that differ only in the endpoint's name are told once. */
+function grouped(answers: readonly WhyAnswer[]): readonly Group[] {
+  const groups = new Map<string, Group>();
+  for (const answer of answers) {
+    const { path, authorization } = answer;
+    const key = JSON.stringify([
+      answer.outcome,
+      path.kind,
+      path.kind === 'refused' ? path.why : path.kind === 'hbone' ? [path.via, path.expect] : '',
+      authorization?.because,
+      authorization?.reason,
+    ]);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, { answer, others: [] });
+    else group.others.push(answer);
+  }
+  return [...groups.values()];
+}
+
+function alike(others: readonly WhyAnswer[]): string[] {
+  if (others.length === 0) return [];
+  const names = others.slice(0, MAX_NAMES).map(endName);
+  const more = others.length > MAX_NAMES ? ` and ${others.length - MAX_NAMES} more` : '';
+  return [`  the same holds for ${names.join(', ')}${more}`];
+}
+
+/** What would change the answer, where that is one step. */
+function hintFor(answer: WhyAnswer | undefined): string | undefined {
+  const { authorization, source } = answer ?? {};
+  if (answer?.outcome !== 'refused' || authorization?.effect !== 'deny') return undefined;
+  const [denied] = authorization.because;
+  if (denied !== undefined) {
+    if (source?.identity === undefined && denied.includes('converted_peer_authentication'))
+      return 'put the source into the mesh (label istio.io/dataplane-mode=ambient): the destination takes mutual TLS only';
+    return `change the DENY policy ${denied}`;
+  }
+  const policies = authorization.policies.filter(({ action, dryRun }) => action === 'allow' && !dryRun);
+  const names = policies.map(({ policy }) => policy).join(' or ');
+  if (source?.identity === undefined)
+    return `put the source into the mesh, so that it has an identity, and name it in a rule of ${names}`;
+  return `add the principal ${source.identity.replace('spiffe://', '')} to a rule of ${names}`;
+}
+
+function recently(recent: readonly PastConnection[]): string {
+  const rows = recent
+    .slice(0, MAX_RECENT)
+    .map((past) => [
+      past.time.replace(/\.\d+Z$/, 'Z'),
+      past.outcome,
+      `${past.source} -> ${past.destination}`,
+      past.outcome === 'completed'
+        ? `${past.bytesToServer} bytes there, ${past.bytesToClient} back, in ${past.durationMs ?? '?'} ms`
+        : `${reasonOf(past)}${past.toldBy.includes('destination') ? '' : ' (told by the source only)'}`,
+      past.sourceIdentity === undefined ? 'plain text' : 'mutual TLS',
+    ]);
+  return table(['LATELY', 'OUTCOME', 'BETWEEN', 'HOW', 'OVER'], rows, 2).trimEnd();
+}
