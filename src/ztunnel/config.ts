@@ -2,7 +2,6 @@
 // was read to either a whole `Config` or the list of everything that is wrong with it. After start-up nothing reads the
 // environment. What Istio's proxy can do and this one cannot is refused here, never passed over.
 
-import type { JsonObject } from '@bufbuild/protobuf';
 import type { DnsOptions } from '../model/dns.ts';
 import { DEFAULT_TRUST_DOMAIN } from '../model/identity.ts';
 import { type HostPort, type Ip, isV4, parseIp } from '../model/ip.ts';
@@ -10,6 +9,7 @@ import { DNS_PROXY_PORT, METRICS_PORT, READINESS_PORT, ZTUNNEL_ADMIN_PORT } from
 import { fail, ok, type Result } from '../model/result.ts';
 import type { LogFormat } from '../telemetry/log.ts';
 import { parseFilter } from '../telemetry/log-filter.ts';
+import type { StructFields, StructValue } from '../wire/protobuf/writer.ts';
 import type { DataPathSettings, OwnPod } from './contracts.ts';
 import type { ControlPlaneAccess, TokenSource, TrustRoots } from './grpc/access.ts';
 import { SettingsReader } from './settings-reader.ts';
@@ -155,7 +155,7 @@ function readHeaders(prefix: string, read: SettingsReader): Record<string, strin
 function readNode(proxy: ProxyConfig, read: SettingsReader): NodeDescription {
   const [name, namespace] = [read.text('POD_NAME') ?? '', read.text('POD_NAMESPACE') ?? ''];
   const ip = read.text('INSTANCE_IP') ?? INSTANCE_IP_WITHOUT_POD;
-  const metadata: JsonObject = {
+  const metadata: Record<string, StructValue> = {
     NAME: name,
     NAMESPACE: namespace,
     INSTANCE_IPS: ip,
@@ -164,7 +164,7 @@ function readNode(proxy: ProxyConfig, read: SettingsReader): NodeDescription {
   };
   for (const [key, value] of read.prefixed('ISTIO_METAJSON_')) {
     try {
-      metadata[key] = JSON.parse(value);
+      metadata[key] = JSON.parse(value) as StructValue;
     } catch {
       read.problem(`ISTIO_METAJSON_${key} is no JSON`);
     }
@@ -346,8 +346,8 @@ export function parseConfig(raw: RawConfig): Result<Config, readonly string[]> {
 }
 
 /** For the config dump: without tokens, keys and the text of local state. */
-export function describeConfig(config: Config): JsonObject {
-  const describeAccess = (access: ControlPlaneAccess | undefined): JsonObject | undefined =>
+export function describeConfig(config: Config): StructFields {
+  const describeAccess = (access: ControlPlaneAccess | undefined): StructFields | undefined =>
     access && {
       address: `https://${access.host.includes(':') ? `[${access.host}]` : access.host}:${access.port}`,
       rootCert: access.roots.kind === 'file' ? access.roots.path : access.roots.kind,
@@ -371,5 +371,5 @@ export function describeConfig(config: Config): JsonObject {
     logging: config.log,
     clusterId: config.clusterId,
   };
-  return JSON.parse(JSON.stringify(plain)) as JsonObject;
+  return JSON.parse(JSON.stringify(plain)) as StructFields;
 }

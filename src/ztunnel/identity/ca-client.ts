@@ -1,15 +1,11 @@
 // Asks the certificate service (istiod's, port 15012) for a workload's certificate. The private key is made here, stays in
 // this process, and only the request and its public key leave.
 
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { formatSpiffeId, type SpiffeId } from '../../model/identity.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
 import { logger } from '../../telemetry/log.ts';
-import {
-  IstioCertificateRequestSchema,
-  type IstioCertificateResponse,
-  IstioCertificateResponseSchema,
-} from '../../wire/gen/istio/v1/auth/citadel_pb.ts';
+import { ProtoReader } from '../../wire/protobuf/reader.ts';
+import { ProtoWriter } from '../../wire/protobuf/writer.ts';
 import type { WorkloadCertificate } from '../contracts.ts';
 import { type ControlPlaneAccess, callMetadata, openConnection, readRoots } from '../grpc/access.ts';
 import { type GrpcConnection, GrpcError } from '../grpc/connection.ts';
@@ -21,6 +17,24 @@ const TIMEOUT_MS = 10_000;
 const MAX_REPLY_BYTES = 4 * 1024 * 1024;
 
 const log = logger('ca');
+
+/** `istio.v1.auth.IstioCertificateRequest` */
+const writeRequest = (csrPem: string, ttlSeconds: number, id: SpiffeId): Uint8Array =>
+  new ProtoWriter()
+    .string(1, csrPem)
+    .number(3, ttlSeconds)
+    .struct(4, { ImpersonatedIdentity: formatSpiffeId(id) })
+    .finish();
+
+/** `istio.v1.auth.IstioCertificateResponse` @throws ProtoError */
+function readChain(bytes: Uint8Array): string[] {
+  const chain: string[] = [];
+  const r = new ProtoReader(bytes);
+  while (r.next())
+    if (r.field === 1) chain.push(r.string());
+    else r.skip();
+  return chain;
+}
 
 /** Whoever can certify an identity; the cache needs nothing more of it. */
 export interface CertificateSource {
@@ -54,25 +68,18 @@ export class CaClient implements CertificateSource {
   async fetch(id: SpiffeId, signal: AbortSignal): Promise<WorkloadCertificate> {
     const { access, clock, ttlSeconds } = this.#parts;
     const { csrPem, privateKey } = await makeCertificateRequest(id);
-    const request = toBinary(
-      IstioCertificateRequestSchema,
-      create(IstioCertificateRequestSchema, {
-        csr: csrPem,
-        validityDuration: BigInt(ttlSeconds),
-        metadata: { ImpersonatedIdentity: formatSpiffeId(id) },
-      }),
-    );
+    const request = writeRequest(csrPem, ttlSeconds, id);
     const connection = await this.#connection();
     const metadata = await callMetadata(access);
     const limits = { timeoutMs: TIMEOUT_MS, maxMessageBytes: MAX_REPLY_BYTES, signal };
     const bytes = await connection.unary(PATH, metadata, request, limits);
-    let reply: IstioCertificateResponse;
+    let chain: string[];
     try {
-      reply = fromBinary(IstioCertificateResponseSchema, bytes);
+      chain = readChain(bytes);
     } catch (cause) {
       throw new Error('the answer of the certificate service is not its message', { cause });
     }
-    const certificate = readCertificateReply(reply.certChain, id, privateKey, clock.nowMs());
+    const certificate = readCertificateReply(chain, id, privateKey, clock.nowMs());
     if (!certificate.ok) throw new Error(certificate.error);
     return certificate.value;
   }

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createSecureServer } from 'node:http2';
+import { createSecureServer, type ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -266,6 +266,18 @@ test('the server dies in mid-stream: state stays, the client comes back with its
   }
 });
 
+test('a response that is none ends the stream, as a failure', async () => {
+  const clock = new ManualClock();
+  const server = await rawServer((stream) => {
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
+    stream.write(Buffer.concat([Buffer.of(0, 0, 0, 0, 3), Buffer.from('0a0512', 'hex')]));
+  });
+  const run = await start({ clock, access: { port: server.port } });
+  await until(() => run.registry.render().includes('{reason="Error"} 1\n'));
+  await run.stop();
+  server.close();
+});
+
 test('a server that says it will go is used until it ends the stream', async () => {
   const run = await start();
   try {
@@ -307,16 +319,24 @@ test('a refused call is tried again, each time after twice the wait', async () =
 });
 
 /** Answers every call as istiod answers a bad token: with headers that are the whole answer. */
-async function refusingServer(called: () => void): Promise<{ port: number; close(): void }> {
+const refusingServer = (called: () => void) =>
+  rawServer((stream) => {
+    called();
+    const headers = {
+      ':status': 200,
+      'content-type': 'application/grpc',
+      'grpc-status': '16',
+      'grpc-message': 'no%20token',
+    };
+    stream.respond(headers, { endStream: true });
+  });
+
+async function rawServer(answer: (stream: ServerHttp2Stream) => void): Promise<{ port: number; close(): void }> {
   const { certificatePem, privateKeyPem } = await authority.server('localhost');
   const server = createSecureServer({ cert: certificatePem, key: privateKeyPem });
   server.on('stream', (stream) => {
-    called();
     stream.on('error', () => {});
-    stream.respond(
-      { ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '16', 'grpc-message': 'no%20token' },
-      { endStream: true },
-    );
+    answer(stream);
   });
   await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
   return { port: (server.address() as AddressInfo).port, close: () => server.close() };

@@ -1,18 +1,13 @@
 // Keeps one delta ADS stream to the control plane open: connect, subscribe, answer each response, and after an end wait as
 // Istio's proxy does and begin again. State is kept and used meanwhile.
 
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { type Clock, sleep } from '../../platform/clock.ts';
 import { logger } from '../../telemetry/log.ts';
 import type { Registry } from '../../telemetry/registry.ts';
-import {
-  DeltaDiscoveryRequestSchema,
-  type DeltaDiscoveryResponse,
-  DeltaDiscoveryResponseSchema,
-} from '../../wire/gen/envoy/service/discovery/v3/discovery_pb.ts';
+import { type DeltaResponse, readDeltaResponse, writeDeltaRequest } from '../../wire/xds/discovery-bytes.ts';
 import { type ControlPlaneAccess, callMetadata, openConnection, readRoots } from '../grpc/access.ts';
 import { GrpcError, type GrpcStream } from '../grpc/connection.ts';
-import type { DeltaProtocol, Request } from './protocol.ts';
+import type { Answer, DeltaProtocol } from './protocol.ts';
 
 const PATH = '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources';
 /** A control plane of a large mesh sends everything in one message (Istio's proxy: the same bound). */
@@ -74,9 +69,6 @@ export interface XdsClientParts {
 
 const log = logger('xds');
 
-const encode = (request: Request): Uint8Array =>
-  toBinary(DeltaDiscoveryRequestSchema, create(DeltaDiscoveryRequestSchema, request));
-
 export class XdsClient {
   readonly #parts: XdsClientParts;
   readonly #messages;
@@ -114,7 +106,7 @@ export class XdsClient {
   demand(typeUrl: string, name: string): Promise<void> | undefined {
     const demanded = this.#parts.protocol.demand(typeUrl, name);
     // Without a stream the name goes out with the next one's initial request.
-    if (demanded?.request !== undefined) this.#stream?.send(encode(demanded.request));
+    if (demanded?.request !== undefined) this.#stream?.send(writeDeltaRequest(demanded.request));
     return demanded?.answered;
   }
 
@@ -140,7 +132,7 @@ export class XdsClient {
         signal.addEventListener('abort', cancel, { once: true });
         if (signal.aborted) cancel();
         this.#stream = stream;
-        for (const request of this.#parts.protocol.initialRequests()) stream.send(encode(request));
+        for (const request of this.#parts.protocol.initialRequests()) stream.send(writeDeltaRequest(request));
         const error = await ended;
         signal.removeEventListener('abort', cancel);
         return { error, responses };
@@ -162,21 +154,22 @@ export class XdsClient {
   }
 
   #receive(message: Uint8Array, stream: GrpcStream): void {
-    let response: DeltaDiscoveryResponse;
+    let response: DeltaResponse;
+    let answer: Answer;
     try {
-      response = fromBinary(DeltaDiscoveryResponseSchema, message, { readUnknownFields: false });
+      response = readDeltaResponse(message);
+      answer = this.#parts.protocol.receive(response);
     } catch (error) {
       // Without its nonce there is nothing to answer: the stream is of no use.
-      log.error('response is not a discovery message', { bytes: message.length, error: error as Error });
+      log.error('response not taken in', { bytes: message.length, error: error as Error });
       stream.cancel('Internal', 'the server sent bytes that are no discovery response');
       return;
     }
     const { typeUrl } = response;
-    const answer = this.#parts.protocol.receive(response);
     const url = answer.known ? typeUrl : 'unknown';
     this.#messages.labels(url).inc();
     this.#messageBytes.labels(url).inc(message.length);
-    stream.send(encode(answer.reply));
+    stream.send(writeDeltaRequest(answer.reply));
     if (!answer.known) log.warn('response of a type that was not asked for', { type: typeUrl.slice(0, 200) });
     else
       log.debug('response', {

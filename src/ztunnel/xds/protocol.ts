@@ -2,8 +2,8 @@
 // and the one request that answers each response. What is held outlives streams, so that a reconnect gets only what
 // changed meanwhile. Pure but for the stores it feeds.
 
-import type { JsonObject } from '@bufbuild/protobuf';
-import type { DeltaDiscoveryResponse, Resource } from '../../wire/gen/envoy/service/discovery/v3/discovery_pb.ts';
+import type { StructFields } from '../../wire/protobuf/writer.ts';
+import type { DeltaRequest, DeltaResponse, ResourceBytes } from '../../wire/xds/discovery-bytes.ts';
 
 /** What becomes of one response; a rejected resource does not keep the others from being accepted. */
 export interface AppliedBatch {
@@ -13,23 +13,12 @@ export interface AppliedBatch {
 
 /** Holds the resources of one type. `apply`: all resources in order, then all removals. */
 export interface ResourceStore {
-  apply(resources: readonly Resource[], removed: readonly string[]): AppliedBatch;
+  apply(resources: Iterable<ResourceBytes>, removed: readonly string[]): AppliedBatch;
 }
 
 export interface NodeDescription {
   readonly id: string;
-  readonly metadata: JsonObject;
-}
-
-/** A request as the message's fields; what is missing is empty on the wire. */
-export interface Request {
-  readonly node?: NodeDescription;
-  readonly typeUrl: string;
-  readonly resourceNamesSubscribe?: string[];
-  readonly resourceNamesUnsubscribe?: string[];
-  readonly initialResourceVersions?: { [name: string]: string };
-  readonly responseNonce?: string;
-  readonly errorDetail?: { readonly message: string };
+  readonly metadata: StructFields;
 }
 
 export interface Subscription {
@@ -67,39 +56,39 @@ class Subscribed {
     this.onDemand = onDemand;
   }
 
-  initialRequest(node: NodeDescription): Request {
+  initialRequest(node: NodeDescription): DeltaRequest {
     const versions = this.#versions();
     // An empty subscription is a wildcard; subscribing to and leaving `*` at once is a subscription to nothing.
     const names = this.onDemand ? { resourceNamesSubscribe: ['*'], resourceNamesUnsubscribe: ['*'] } : {};
     return { node, typeUrl: this.typeUrl, ...names, ...(versions && { initialResourceVersions: versions }) };
   }
 
-  #versions(): { [name: string]: string } | undefined {
+  #versions(): Iterable<readonly [string, string]> | undefined {
     let bytes = 0;
     for (const [name, version] of this.held) bytes += 3 * name.length + version.length + 10;
     this.wholeExpected = bytes > MAX_VERSIONS_BYTES && !this.onDemand;
     if (this.wholeExpected) return undefined;
     const awaited = [...this.awaited.keys()].filter((name) => !this.held.has(name)).map((name) => [name, ''] as const);
-    return Object.fromEntries([...this.held, ...awaited]);
+    return [...this.held, ...awaited];
   }
 
-  apply(response: DeltaDiscoveryResponse): AppliedBatch {
-    const { resources } = response;
-    const removed = this.wholeExpected ? this.#notAmong(resources) : response.removedResources;
+  apply(response: DeltaResponse): AppliedBatch {
+    const removed = this.wholeExpected ? this.#notAmong(response) : response.removedResources;
     this.wholeExpected = false;
-    const batch = this.store.apply(resources, removed);
+    const batch = this.store.apply(response.resources(), removed);
     for (const { name, version } of batch.accepted) this.held.set(name, version);
     for (const name of removed) this.held.delete(name);
     if (this.awaited.size > 0) {
-      for (const { name, aliases } of resources) for (const key of [name, ...aliases]) this.#wake(key);
+      for (const { name, aliases } of response.resources()) for (const key of [name, ...aliases]) this.#wake(key);
       for (const name of removed) this.#wake(name);
     }
     if (batch.rejected.length === 0) this.acknowledged = true;
     return batch;
   }
 
-  #notAmong(resources: readonly Resource[]): string[] {
-    const present = new Set(resources.map((resource) => resource.name));
+  #notAmong(response: DeltaResponse): string[] {
+    const present = new Set<string>();
+    for (const { name } of response.resources()) present.add(name);
     return [...this.held.keys()].filter((name) => !present.has(name));
   }
 
@@ -121,7 +110,7 @@ function rejectionText(rejected: AppliedBatch['rejected']): string {
 
 /** An answered response: the request to send, and what it was about. */
 export interface Answer {
-  readonly reply: Request;
+  readonly reply: DeltaRequest;
   readonly known: boolean;
   readonly accepted: number;
   readonly removed: number;
@@ -144,12 +133,12 @@ export class DeltaProtocol {
   }
 
   /** What a new stream begins with. */
-  initialRequests(): Request[] {
+  initialRequests(): DeltaRequest[] {
     return this.#subscribed.map((s) => s.initialRequest(this.#node));
   }
 
-  /** Takes in a response. Total: a store that throws has rejected everything. */
-  receive(response: DeltaDiscoveryResponse): Answer {
+  /** Takes in a response; a bad resource is in the reply, nothing is thrown. */
+  receive(response: DeltaResponse): Answer {
     const { typeUrl, nonce } = response;
     const reply = { typeUrl, responseNonce: nonce };
     const subscribed = this.#subscribed.find((s) => s.typeUrl === typeUrl);
@@ -168,7 +157,10 @@ export class DeltaProtocol {
    * Asks for one resource by name.
    * @returns what to wait for, and the request to send unless one is under way; undefined when the type comes whole
    */
-  demand(typeUrl: string, name: string): { readonly answered: Promise<void>; readonly request?: Request } | undefined {
+  demand(
+    typeUrl: string,
+    name: string,
+  ): { readonly answered: Promise<void>; readonly request?: DeltaRequest } | undefined {
     const subscribed = this.#subscribed.find((s) => s.typeUrl === typeUrl);
     if (subscribed === undefined || !subscribed.onDemand) return undefined;
     const known = subscribed.awaited.get(name);
