@@ -38,6 +38,20 @@ namespacedTests(import.meta.url, () => {
     assert.equal(listing.trim(), `net:[${netns.identity.inode}]`);
   });
 
+  test('staying where one is needs no power', () => {
+    const file = JSON.stringify(join(import.meta.dirname, 'netns.ts'));
+    const script = `import { Netns } from ${file}; using here = Netns.current(); console.log(here.run(() => 'stayed'));`;
+    const words = [
+      '--bounding-set=-all',
+      '--inh-caps=-all',
+      process.execPath,
+      '--input-type=module-typescript',
+      '-e',
+      script,
+    ];
+    assert.equal(execFileSync('setpriv', words, { encoding: 'utf8' }), 'stayed\n');
+  });
+
   test('asynchronous work is refused: it would run outside', () => {
     using netns = Netns.create();
     assert.throws(() => netns.run(async () => {}), /asynchronous/);

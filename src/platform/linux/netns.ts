@@ -22,6 +22,7 @@ export interface NetnsIdentity {
 let home: number | undefined;
 /** The descriptor of the namespace this thread is in now. INVARIANT (here): changes only in `switchTo`. */
 let here: number | undefined;
+let homeIdentity: NetnsIdentity | undefined;
 
 /**
  * Opens the thread's own namespace once. libuv starts its pool of threads on first use, and threads are born in the
@@ -32,8 +33,14 @@ function atHome(): number {
     access('/', () => {});
     home = openSync(OWN_NAMESPACE, 'r');
     here = home;
+    homeIdentity = identityOf(home);
   }
   return home;
+}
+
+function identityOf(fd: number): NetnsIdentity {
+  const { dev, ino } = fstatSync(fd);
+  return { device: dev, inode: ino };
 }
 
 function switchTo(fd: number, what: () => string): void {
@@ -139,10 +146,7 @@ export class Netns implements Disposable {
   }
 
   get identity(): NetnsIdentity {
-    if (this.#identity === undefined) {
-      const { dev, ino } = fstatSync(this.fd);
-      this.#identity = { device: dev, inode: ino };
-    }
+    this.#identity ??= identityOf(this.fd);
     return this.#identity;
   }
 
@@ -152,6 +156,9 @@ export class Netns implements Disposable {
    */
   run<T>(action: () => T): T {
     const before = here ?? atHome();
+    // Staying needs no power: an ordinary user outside a room makes sockets this way too.
+    if (before === home && homeIdentity !== undefined && sameNetns(this.identity, homeIdentity))
+      return synchronously(action());
     switchTo(this.fd, () => `network namespace \`${this.#name}\` not entered`);
     let result: T;
     try {
@@ -159,8 +166,7 @@ export class Netns implements Disposable {
     } finally {
       goBack(before);
     }
-    if (result instanceof Promise) throw new Error('Netns.run was given asynchronous work, which would run outside');
-    return result;
+    return synchronously(result);
   }
 
   close(): void {
@@ -177,6 +183,11 @@ export class Netns implements Disposable {
     this.#open = false;
     return this.#fd;
   }
+}
+
+function synchronously<T>(result: T): T {
+  if (result instanceof Promise) throw new Error('Netns.run was given asynchronous work, which would run outside');
+  return result;
 }
 
 export const sameNetns = (a: NetnsIdentity, b: NetnsIdentity): boolean => a.inode === b.inode && a.device === b.device;
