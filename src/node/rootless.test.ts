@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { runAsOrdinaryUser } from '../platform/linux/testing.ts';
 
-const names = ['redirection', 'rules', 'agent', 'zds-server', 'cni', 'netns-resolver'];
+const names = ['main', 'redirection', 'rules', 'agent', 'zds-server', 'cni', 'netns-resolver'];
 const files = readdirSync(import.meta.dirname).filter((file) => names.some((name) => file === `${name}.test.ts`));
 
 test('capture, enrolment and ZDS work without root', () =>

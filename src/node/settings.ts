@@ -114,11 +114,7 @@ export function readSettings(
     paths: {
       zdsSocket: set('ZTUNNEL_UDS_ADDRESS') ?? '/var/run/ztunnel/ztunnel.sock',
       cniSocket: `${set('CNI_AGENT_RUN_DIR') ?? DEFAULT_RUN_FOLDER}/${CNI_SOCKET_NAME}`,
-      netnsFolders: [
-        ...(hostPrefix === '' ? [] : ['/host/var/run/netns', '/host/run/netns']),
-        '/var/run/netns',
-        '/run/netns',
-      ],
+      netnsFolders: netnsFolders(set('CNI_NETNS_DIR'), hostPrefix),
       hostPrefix,
       proc: exists('/host/proc') ? '/host/proc' : '/proc',
     },
@@ -127,6 +123,12 @@ export function readSettings(
     log: { format: format === 'json' ? 'json' : 'plain', filter: set('RUST_LOG') ?? set('LOG_LEVEL') ?? 'info' },
   };
   return problems.length === 0 ? ok(settings) : fail(problems);
+}
+
+/** @param chosen CNI_NETNS_DIR: where the container runtime names the namespaces of pods */
+function netnsFolders(chosen: string | undefined, hostPrefix: string): readonly string[] {
+  const folders = chosen === undefined ? ['/var/run/netns', '/run/netns'] : [chosen];
+  return hostPrefix === '' ? folders : [...folders.map((folder) => hostPrefix + folder), ...folders];
 }
 
 function enablement(
