@@ -10,6 +10,7 @@ import {
   KubeError,
   type KubeObject,
   type ListOptions,
+  type PageOptions,
   type PatchType,
   type Resource,
   type WatchEvent,
@@ -84,18 +85,19 @@ export class HttpKubeClient implements KubeClient {
 
   async list<T extends KubeObject>(
     resource: Resource<T>,
-    options: ListOptions = {},
-  ): Promise<{ items: T[]; resourceVersion: string }> {
-    const { labelSelector, fieldSelector } = options;
-    const list = await this.#json<{ items: T[] | null; metadata?: { resourceVersion?: string } }>({
+    options: PageOptions = {},
+  ): Promise<{ items: T[]; resourceVersion: string; continue?: string }> {
+    const { labelSelector, fieldSelector, limit } = options;
+    const list = await this.#json<{ items: T[] | null; metadata?: { resourceVersion?: string; continue?: string } }>({
       method: 'GET',
       path: resourcePath(resource, options.namespace),
-      query: { labelSelector, fieldSelector },
+      query: { labelSelector, fieldSelector, limit, continue: options.continue },
     });
     // The API leaves these out of a list's items; a reader that gets an object must not care how it came.
     const [apiVersion, kind] = [apiVersionOf(resource), resource.kind];
     const items = (list.items ?? []).map((item) => ({ ...item, apiVersion, kind }));
-    return { items, resourceVersion: list.metadata?.resourceVersion ?? '' };
+    const { resourceVersion = '', continue: next } = list.metadata ?? {};
+    return { items, resourceVersion, ...(next ? { continue: next } : {}) };
   }
 
   create<T extends KubeObject>(resource: Resource<T>, object: T, options: WriteOptions = {}): Promise<T> {

@@ -90,7 +90,7 @@ test('410 lists again at once and tells only what differs, also an object made a
     { from: '9', watch: [] },
   ]);
   await done;
-  assert.deepEqual(seen.slice(3), ['ns/c 3>-', 'ns/b 2>-', 'ns/b ->9']);
+  assert.deepEqual(seen.slice(3), ['ns/b 2>-', 'ns/b ->9', 'ns/c 3>-']); // what is gone is known after the last page
   assert.deepEqual([errors, slept], [[], []]);
   informer.stop();
 });
@@ -139,5 +139,31 @@ test('keeps only what it is told to keep, and still tells handlers of whole obje
   await done;
   assert.deepEqual(told, ['much', 'more']);
   assert.deepEqual([...informer.items.values()], [map('a', '6')]);
+  informer.stop();
+});
+
+test('lists in pages; one that has expired gives way to the whole', async () => {
+  const asked: unknown[] = [];
+  const pages: Record<string, { items: KubeObject[]; continue?: string } | Error> = {
+    '500 -': { items: [map('a', '1'), map('gone', '1')], continue: 'p2' },
+    '500 p2': new KubeError(410, 'Expired', 'too old'),
+    '- -': { items: [map('a', '1'), map('b', '2')] },
+  };
+  const client = {
+    async list(_: unknown, { limit, continue: from }: { limit?: number; continue?: string }) {
+      const key = `${limit ?? '-'} ${from ?? '-'}`;
+      asked.push(key);
+      const page = pages[key];
+      if (page === undefined || page instanceof Error) throw page;
+      return { ...page, resourceVersion: '5' };
+    },
+    async *watch(_: unknown, { signal }: { signal: AbortSignal }) {
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    },
+  } as unknown as KubeClient;
+  const informer = startInformer<KubeObject>(client, CONFIG_MAPS as never);
+  await informer.synced;
+  assert.deepEqual(asked, ['500 -', '500 p2', '- -']);
+  assert.deepEqual([...informer.items.keys()], ['ns/a', 'ns/b']);
   informer.stop();
 });

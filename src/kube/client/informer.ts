@@ -15,6 +15,7 @@ import {
 
 const FIRST_BACKOFF_MS = 50;
 const LAST_BACKOFF_MS = 5_000;
+const PAGE_SIZE = 500;
 
 export interface InformerOptions<T extends KubeObject = KubeObject> extends ListOptions {
   /**
@@ -99,18 +100,47 @@ class ListWatch<T extends KubeObject> implements Informer<T> {
   }
 
   async #list(): Promise<string> {
-    const { items, resourceVersion } = await this.#client.list(this.#resource, this.#options);
-    if (this.#stop.signal.aborted) return resourceVersion;
-    const listed = new Map(items.map((object) => [objectKey(object), object]));
-    for (const key of [...this.items.keys()]) if (!listed.has(key)) this.#set(key, undefined);
-    for (const [key, object] of listed) {
-      const before = this.items.get(key);
-      if (before?.metadata?.uid !== undefined && before.metadata.uid !== object.metadata?.uid)
-        this.#set(key, undefined);
-      if (before?.metadata?.resourceVersion !== object.metadata?.resourceVersion) this.#set(key, object);
-    }
+    const seen = new Set<string>();
+    let resourceVersion = '';
+    let page: string | undefined;
+    do {
+      const got = await this.#page(page, seen);
+      ({ resourceVersion, continue: page } = got);
+      if (this.#stop.signal.aborted) return resourceVersion;
+      for (const object of got.items) this.#listed(object, seen);
+    } while (page !== undefined);
+    for (const key of [...this.items.keys()]) if (!seen.has(key)) this.#set(key, undefined);
     this.#markSynced();
     return resourceVersion;
+  }
+
+  /** Pages bound what is in memory at a time. One that has expired gives way to the whole, as it is now. */
+  async #page(
+    from: string | undefined,
+    seen: Set<string>,
+  ): Promise<{ items: T[]; resourceVersion: string; continue?: string }> {
+    const { namespace, labelSelector, fieldSelector } = this.#options;
+    const selection = {
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(labelSelector === undefined ? {} : { labelSelector }),
+      ...(fieldSelector === undefined ? {} : { fieldSelector }),
+    };
+    if (from === undefined) return this.#client.list(this.#resource, { ...selection, limit: PAGE_SIZE });
+    try {
+      return await this.#client.list(this.#resource, { ...selection, limit: PAGE_SIZE, continue: from });
+    } catch (error) {
+      if (!(error instanceof KubeError && error.code === 410)) throw error;
+      seen.clear();
+      return this.#client.list(this.#resource, selection);
+    }
+  }
+
+  #listed(object: T, seen: Set<string>): void {
+    const key = objectKey(object);
+    seen.add(key);
+    const before = this.items.get(key);
+    if (before?.metadata?.uid !== undefined && before.metadata.uid !== object.metadata?.uid) this.#set(key, undefined);
+    if (before?.metadata?.resourceVersion !== object.metadata?.resourceVersion) this.#set(key, object);
   }
 
   /** @returns where to go on when the server ends the watch in peace */

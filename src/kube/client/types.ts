@@ -49,6 +49,13 @@ export interface ListOptions {
   readonly fieldSelector?: string;
 }
 
+/** One page of a list. A client that knows no pages gives everything at once, and no `continue`. */
+export interface PageOptions extends ListOptions {
+  readonly limit?: number;
+  /** What the page before gave; expires with 410. */
+  readonly continue?: string;
+}
+
 export interface WatchEvent<T> {
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK';
   readonly object: T;
@@ -82,8 +89,8 @@ export interface KubeClient {
   get<T extends KubeObject>(resource: Resource<T>, name: string, namespace?: string): Promise<T | undefined>;
   list<T extends KubeObject>(
     resource: Resource<T>,
-    options?: ListOptions,
-  ): Promise<{ items: T[]; resourceVersion: string }>;
+    options?: PageOptions,
+  ): Promise<{ items: T[]; resourceVersion: string; continue?: string }>;
   create<T extends KubeObject>(resource: Resource<T>, object: T, options?: WriteOptions): Promise<T>;
   update<T extends KubeObject>(resource: Resource<T>, object: T, options?: WriteOptions): Promise<T>;
   patch<T extends KubeObject>(

@@ -9,6 +9,7 @@ import {
   KubeError,
   type KubeObject,
   type ListOptions,
+  type PageOptions,
   type PatchType,
   type Resource,
   type WatchEvent,
@@ -72,11 +73,17 @@ export class MemoryKubeClient implements KubeClient {
 
   async list<T extends KubeObject>(
     resource: Resource<T>,
-    options: ListOptions = {},
-  ): Promise<{ items: T[]; resourceVersion: string }> {
+    options: PageOptions = {},
+  ): Promise<{ items: T[]; resourceVersion: string; continue?: string }> {
     await this.#enter('list', resource, options.namespace ?? '');
-    const items = [...this.#shelf(resource).objects.values()].filter((object) => selected(object, options));
-    return { items: items.map(clone) as T[], resourceVersion: String(this.#version) };
+    const all = [...this.#shelf(resource).objects.values()].filter((object) => selected(object, options));
+    const start = Number(options.continue ?? 0);
+    const end = start + (options.limit ?? all.length);
+    return {
+      items: all.slice(start, end).map(clone) as T[],
+      resourceVersion: String(this.#version),
+      ...(end < all.length ? { continue: String(end) } : {}),
+    };
   }
 
   async create<T extends KubeObject>(resource: Resource<T>, object: T, options: WriteOptions = {}): Promise<T> {
