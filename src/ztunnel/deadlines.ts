@@ -40,10 +40,18 @@ export class Deadlines {
     return this.#entries.keys().next().value;
   }
 
+  /** Forgets every entry and stops the timer. */
   close(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#entries.clear();
+  }
+
+  /** As if everybody's time were over. */
+  expireAll(): void {
+    const entries = [...this.#entries.keys()];
+    this.close();
+    for (const entry of entries) entry.expired();
   }
 
   readonly #fire = (): void => {

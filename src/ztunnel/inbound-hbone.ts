@@ -3,6 +3,7 @@
 // 400 malformed or not ours, 401 policy, 503 unknown or unreachable.
 
 import type { Socket } from 'node:net';
+import { parseAuthority } from '../model/authority.ts';
 import type { Connection } from '../model/connection.ts';
 import type { SpiffeId } from '../model/identity.ts';
 import { decideInboundHbone, type InboundForward } from '../model/inbound.ts';
@@ -54,6 +55,7 @@ export class InboundHbone {
   pending = 0;
 
   #draining = false;
+  #idle: PromiseWithResolvers<void> | undefined = undefined;
 
   constructor(pod: PodContext, options: InboundHboneOptions) {
     this.pod = pod;
@@ -113,6 +115,9 @@ export class InboundHbone {
 
   closed(connection: TunnelConnection): void {
     if (this.#connections.get(connection.ends) === connection) this.#connections.delete(connection.ends);
+    if (this.#connections.size > 0 || this.#idle === undefined) return;
+    this.#idle.resolve();
+    this.#idle = undefined;
   }
 
   /**
@@ -122,6 +127,13 @@ export class InboundHbone {
   drain(): void {
     this.#draining = true;
     for (const connection of this.#connections.values()) connection.drain();
+  }
+
+  /** Resolves when no connection is left; for draining, after which none comes. */
+  idle(): Promise<void> {
+    if (this.#connections.size === 0) return Promise.resolve();
+    this.#idle ??= Promise.withResolvers<void>();
+    return this.#idle.promise;
   }
 
   /** At once, tunnels included. */
@@ -289,9 +301,31 @@ class InboundConnection extends TrackedConnection {
       this.#deny(503, `unknown destination: no workload ${pod.pod.namespace}/${pod.pod.name} on this node`);
       return;
     }
+    const wanted = this.#demand();
+    if (wanted === undefined) this.#decide(destination);
+    else
+      wanted.then(
+        () => {
+          if (!this.over) this.#decide(state.localWorkload(pod.pod) ?? destination);
+        },
+        (error: unknown) => this.#deny(503, failureOf(error).error),
+      );
+  }
+
+  /** On-demand XDS: what else than this pod is asked for may not be known yet. */
+  #demand(): Promise<void> | undefined {
+    const { state, pod } = this.#owner.pod;
+    const authority = parseAuthority(this.#request.authority);
+    if (authority === undefined) return undefined;
+    if (authority.kind === 'hostname') return state.demand(`${pod.namespace}/${authority.hostname}`);
+    return authority.at.ip === this.#local.ip ? undefined : state.demand(`${state.world.network}/${authority.at.ip}`);
+  }
+
+  #decide(destination: Workload): void {
+    const { pod } = this.#owner;
     const { headers, authority } = this.#request;
     const decision = decideInboundHbone(
-      state.world,
+      pod.state.world,
       destination,
       {
         authority,

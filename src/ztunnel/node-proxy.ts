@@ -78,6 +78,7 @@ export class NodeProxy {
   readonly #leaving = new AbortController();
   #ownPod: PodProxy | undefined;
   #shutDown: Promise<void> | undefined;
+  #serving: Promise<void> = Promise.resolve();
   readonly #ended = Promise.withResolvers<void>();
 
   constructor(parts: NodeProxyParts) {
@@ -186,7 +187,7 @@ export class NodeProxy {
     }
     const firstState = (): void => {
       stateManager.ready();
-      if (proxyEnabled) void this.#startDataPath();
+      if (proxyEnabled) this.#serving = this.#startDataPath();
       else this.#readiness.task('workload proxy manager').ready();
     };
     if (xds === undefined) {
@@ -253,6 +254,7 @@ export class NodeProxy {
     const { drainDeadlineMs } = this.#config.dataPath;
     log.info('shutting down', { drainMs: drainDeadlineMs });
     this.#leaving.abort();
+    await this.#serving;
     const deadline = new AbortController();
     const timer = this.#clock.after(drainDeadlineMs, () => deadline.abort());
     const own = this.#ownPod?.drain(deadline.signal);

@@ -239,6 +239,16 @@ namespacedTests(import.meta.url, () => {
     await mesh.line(/dst.workload="lone".*error="connection closed due to connection drain"/);
   });
 
+  test('a drain ends idle tunnel connections in an orderly way, without waiting for its deadline', async () => {
+    const extra = mesh.another();
+    const idle = await mesh.pod('idle', {}, extra);
+    await mesh.listen(idle, 8000, chatty);
+    const socket = await talking(order, 8000, idle.ip);
+    socket.end();
+    await mesh.line(/dst.workload="idle".*direction="inbound"/);
+    assert.equal(await extra.pods.drain(new AbortController().signal), 0);
+  });
+
   test('a pod that leaves is cut at once, its ports are free again', async () => {
     const leaver = await mesh.pod('leaver', {}, current);
     await mesh.listen(leaver, 8000, chatty);

@@ -174,7 +174,8 @@ export class PodProxy {
     const onAbort = (): void => over.resolve();
     if (deadline.aborted) over.resolve();
     else deadline.addEventListener('abort', onAbort, { once: true });
-    await Promise.race([table.idle(), over.promise]);
+    // Peers are told first and answered for as long as they cannot know: only then is an idle connection really idle.
+    await Promise.race([Promise.all([table.idle(), this.#hbone.idle()]), over.promise]);
     deadline.removeEventListener('abort', onAbort);
     const left = table.size;
     this.stop();
@@ -189,7 +190,7 @@ export class PodProxy {
     this.#context.table.endAll(CLOSED_BY_DRAIN);
     this.#hbone.close();
     this.#outbound.close();
-    this.#context.connecting.close();
+    this.#context.connecting.expireAll();
     this.#context.handshakes.close();
     this.#context.answers.close();
     this.#netns.close();
