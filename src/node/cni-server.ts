@@ -3,7 +3,8 @@
 
 import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
 import type { Server } from 'node:http';
-import { dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
+import { hasCode } from '../platform/linux/errors.ts';
 import { Netns } from '../platform/linux/netns.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { StartingPod } from './agent.ts';
@@ -14,6 +15,8 @@ export interface CniServerOptions {
   readonly path: string;
   /** Put before the paths of namespaces, where the node's files are mounted. */
   readonly hostPrefix: string;
+  /** Where the runtime's folder of namespaces may be mounted otherwise. */
+  readonly netnsFolders: readonly string[];
   readonly podStarting: (pod: StartingPod) => Promise<boolean>;
   readonly log: Logger;
 }
@@ -29,14 +32,14 @@ export async function startCniServer(options: CniServerOptions): Promise<Server>
 }
 
 async function answer(question: Question, options: CniServerOptions): Promise<Answer> {
-  const { hostPrefix, podStarting, log } = options;
+  const { podStarting, log } = options;
   if (question.path !== CMD_ADD_PATH) return { status: 404, body: 'not found' };
   if (question.method !== 'POST') return { status: 405, body: 'only POST' };
   const event = parseCniAdd(question.body);
   if (!event.ok) return { status: 400, body: event.error };
   const { name, namespace, ips } = event.value;
   try {
-    const netns = Netns.open(`${hostPrefix}${event.value.netns}`);
+    const netns = openNetns(event.value.netns, options);
     const enrolled = await podStarting({ name, namespace, ips, netns });
     return { status: 200, body: enrolled ? 'enrolled' : 'not in the mesh' };
   } catch (error) {
@@ -44,4 +47,18 @@ async function answer(question: Question, options: CniServerOptions): Promise<An
     log.warn('a pod that is being started was not enrolled', { pod: name, namespace, error: reason });
     return { status: 500, body: reason };
   }
+}
+
+/** @throws SystemError of the first place that was tried, when it is in none */
+function openNetns(path: string, { hostPrefix, netnsFolders }: CniServerOptions): Netns {
+  const places = [`${hostPrefix}${path}`, path, ...netnsFolders.map((folder) => join(folder, basename(path)))];
+  let missing: unknown;
+  for (const place of places)
+    try {
+      return Netns.open(place);
+    } catch (error) {
+      if (!hasCode(error, 'ENOENT')) throw error;
+      missing ??= error;
+    }
+  throw missing;
 }

@@ -93,6 +93,7 @@ namespacedTests(import.meta.url, () => {
     const server = await startCniServer({
       path: socketPath,
       hostPrefix: folder,
+      netnsFolders: ['/nowhere', join(folder, 'netns')],
       podStarting: (pod) => {
         told.push(pod);
         pod.netns.close();
@@ -109,9 +110,11 @@ namespacedTests(import.meta.url, () => {
     assert.equal(statSync(socketPath).mode & 0o777, 0o600);
     const added = await cniAdd({ ...event, netns: '/netns/cni-1' }, { client: cluster(), socketPath });
     assert.deepEqual(added, { enrolled: true });
+    const elsewhere = { ...event, netns: '/run/containerd/netns/cni-1' };
+    assert.deepEqual(await cniAdd(elsewhere, { client: cluster(), socketPath }), { enrolled: true });
     assert.deepEqual(
       agent.told.map(({ name, namespace, ips }) => ({ name, namespace, ips })),
-      [{ name: 'shopper-1', namespace: 'shop', ips: event.ips }],
+      Array(2).fill({ name: 'shopper-1', namespace: 'shop', ips: event.ips }),
     );
     await agent.close();
   });

@@ -102,10 +102,11 @@ export async function runAgent(settings: AgentSettings, signal: AbortSignal): Pr
   zds.listen();
   cleanup.defer(() => zds.close());
   readiness.ready('zds');
-  const { cniSocket, hostPrefix } = settings.paths;
+  const { cniSocket, hostPrefix, netnsFolders } = settings.paths;
   servers.push(
     await startCniServer({
       path: cniSocket,
+      netnsFolders,
       hostPrefix,
       podStarting: agent.podStarting.bind(agent),
       log: logger('cni'),

@@ -33,7 +33,7 @@ export class ProbeTargets {
   async add(uid: string, ips: readonly Ip[]): Promise<void> {
     const changed = ips.filter((ip) => this.#owners.get(ip) !== uid);
     if (changed.length === 0) return;
-    await applyNft(this.#host, changed.map((ip) => addProbeTarget(ip, uid)).join(''));
+    await applyNft(this.#host, changed.map((ip) => addProbeTarget(ip, uid, this.#owners.has(ip))).join(''));
     for (const ip of changed) this.#owners.set(ip, uid);
   }
 

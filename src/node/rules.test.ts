@@ -71,8 +71,11 @@ namespacedTests(import.meta.url, () => {
       [...(await listNft(netns)).matchAll(/elements = \{ (.*) \}/g)].map((match) => match[1] as string);
     await applyNft(netns, hostScript(0, DEFAULT_PROBE_SOURCE));
     golden('node', hostScript(0, DEFAULT_PROBE_SOURCE));
-    await applyNft(netns, addProbeTarget('10.0.0.5' as Ip, 'uid-1') + addProbeTarget('fd00::5' as Ip, 'uid-1'));
-    await applyNft(netns, addProbeTarget('10.0.0.5' as Ip, 'uid-2" } ; flush ruleset'));
+    await applyNft(
+      netns,
+      addProbeTarget('10.0.0.5' as Ip, 'uid-1', false) + addProbeTarget('fd00::5' as Ip, 'uid-1', true),
+    );
+    await applyNft(netns, addProbeTarget('10.0.0.5' as Ip, 'uid-2" } ; flush ruleset', true));
     assert.deepEqual(await entries(), ['10.0.0.5 comment "uid-2flushruleset"', 'fd00::5 comment "uid-1"']);
     await applyNft(netns, removeProbeTarget('10.0.0.5' as Ip));
     await applyNft(netns, removeProbeTarget('10.0.0.5' as Ip));

@@ -174,14 +174,14 @@ export function hostScript(kubeletUid: number, probeSource: ProbeSource): string
 
 const setOf = (ip: Ip): string => (ip.includes(':') ? PROBE_SET_V6 : PROBE_SET_V4);
 
-/** Puts an address in its set, or gives it to another pod. `owner`: the pod's uid, kept as the entry's comment. */
-export function addProbeTarget(ip: Ip, owner: string): string {
+/**
+ * Puts an address in its set. `owner`: the pod's uid, kept as the entry's comment.
+ * @param known the address is in the set already, for another owner: deleting costs the kernel 10 ms, adding nothing
+ */
+export function addProbeTarget(ip: Ip, owner: string, known: boolean): string {
   const element = `inet ${NAT_TABLE} ${setOf(ip)}`;
-  return `${[
-    `add element ${element} { ${ip} }`,
-    `delete element ${element} { ${ip} }`,
-    `add element ${element} { ${ip} comment "${owner.replace(/[^A-Za-z0-9-]/g, '').slice(0, 64)}" }`,
-  ].join('\n')}\n`;
+  const add = `add element ${element} { ${ip} comment "${owner.replace(/[^A-Za-z0-9-]/g, '').slice(0, 64)}" }\n`;
+  return known ? removeProbeTarget(ip) + add : add;
 }
 
 export function removeProbeTarget(ip: Ip): string {

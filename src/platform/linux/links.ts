@@ -136,10 +136,6 @@ export class Links implements Disposable {
     this.#addLink(name, 'bridge', options.up ?? true, options.mtu);
   }
 
-  addDummy(name: string): void {
-    this.#addLink(name, 'dummy', true, undefined);
-  }
-
   #addLink(name: string, kind: string, up: boolean, mtu: number | undefined): void {
     const info = attribute(IFLA_LINKINFO, [attribute(IFLA_INFO_KIND, kind)]);
     const body = [linkHeader(0, up), attribute(IFLA_IFNAME, name), info];
@@ -177,11 +173,6 @@ export class Links implements Disposable {
       [linkHeader(this.index(name), true)],
       () => `interface \`${name}\` not brought up`,
     );
-  }
-
-  setMaster(name: string, bridge: string): void {
-    const body = [linkHeader(this.index(name), false), attribute(IFLA_MASTER, this.index(bridge))];
-    this.#route.request(RTM_NEWLINK, 0, body, () => `interface \`${name}\` not joined to \`${bridge}\``);
   }
 
   /** One that is not there is not an error. */
