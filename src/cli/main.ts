@@ -5,9 +5,11 @@ import { Command, CommanderError } from 'commander';
 import { doctor } from './commands/doctor.ts';
 import { down } from './commands/down.ts';
 import { logs } from './commands/logs.ts';
+import { proxyStatus } from './commands/proxy-status.ts';
 import { restart } from './commands/restart.ts';
 import { status } from './commands/status.ts';
 import { up } from './commands/up.ts';
+import { version } from './commands/version.ts';
 import { why } from './commands/why.ts';
 import { ztunnelConfig } from './commands/ztunnel-config.ts';
 import { describe, Failure } from './failure.ts';
@@ -27,6 +29,8 @@ restart(program);
 ztunnelConfig(program);
 doctor(program);
 why(program);
+proxyStatus(program);
+version(program);
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0); // the reader has seen enough (`| head`)

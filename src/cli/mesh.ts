@@ -5,6 +5,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
 import type { IPod } from 'kubernetes-models/v1/Pod';
 import { connectKube, type HttpKubeClient } from '../kube/client/client.ts';
+import { KubeconfigError } from '../kube/client/kubeconfig.ts';
 import { connectPod } from '../kube/client/portforward.ts';
 import { NODES, PODS } from '../kube/client/resources.ts';
 import { Failure } from './failure.ts';
@@ -35,7 +36,15 @@ export async function openMesh(options: MeshOptions): Promise<Mesh> {
       fix: `ambit up --name ${options.name}`,
     });
   const kubeconfig = options.kubeconfig ?? (wantsLocal && existsSync(local) ? local : undefined);
-  const client = await connectKube(kubeconfig === undefined ? {} : { kubeconfig });
+  const client = await connectKube(kubeconfig === undefined ? {} : { kubeconfig }).catch((cause: unknown) => {
+    if (!(cause instanceof KubeconfigError)) throw cause;
+    throw new Failure({
+      what: 'there is no mesh to talk to',
+      why: cause.message,
+      fix: 'start one with `ambit up`, or name an API with --kubeconfig',
+      cause,
+    });
+  });
   return { client, istioNamespace: options.istioNamespace ?? 'istio-system' };
 }
 
