@@ -221,7 +221,9 @@ export class GrpcConnection {
   constructor(session: ClientHttp2Session, clock: Clock) {
     this.#session = session;
     this.#clock = clock;
-    session.on('connect', () => session.setLocalWindowSize(CONNECTION_WINDOW_BYTES));
+    session.on('connect', () => {
+      if (!session.destroyed) session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    });
     session.on('error', () => this.#retire()); // Each stream reports it.
     session.on('goaway', () => this.#retire());
     session.on('close', () => {
@@ -233,7 +235,7 @@ export class GrpcConnection {
 
   /** False once it has ended or the server asked for no more calls on it. */
   get usable(): boolean {
-    return this.#usable;
+    return this.#usable && !this.#session.closed && !this.#session.destroyed;
   }
 
   #retire(): void {
@@ -271,6 +273,10 @@ export class GrpcConnection {
   ): Call | undefined {
     let stream: ClientHttp2Stream;
     try {
+      // node:http2 would send them, a line break included.
+      for (const [name, value] of Object.entries(metadata))
+        if (!/^[\x20-\x7e]*$/.test(value))
+          throw new Error(`metadata \`${name}\` has characters that no header may have`);
       stream = this.#session.request(
         {
           ...metadata,
@@ -283,7 +289,6 @@ export class GrpcConnection {
         { endStream: false },
       );
     } catch (cause) {
-      // A session that has just closed, or metadata with characters that no header may have.
       const error = new GrpcError(
         'Unavailable',
         `call not started: ${cause instanceof Error ? cause.message : cause}`,
