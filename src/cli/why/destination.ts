@@ -8,7 +8,6 @@ import { type DnsOptions, dnsLookup } from '../../model/dns.ts';
 import { type HostPort, type Ip, parseIp } from '../../model/ip.ts';
 import { serviceAt } from '../../model/lookup.ts';
 import type { Service, Workload } from '../../model/workload.ts';
-import { serviceKey } from '../../model/workload.ts';
 import type { World } from '../../model/world.ts';
 import { Failure } from '../failure.ts';
 import { type Reference, splitName, type Target } from './names.ts';
@@ -86,16 +85,23 @@ async function atService(
   const ips = answers
     .flatMap((answer) => (answer.kind === 'answer' ? answer.records : []))
     .flatMap((record) => (record.type === 'CNAME' ? [] : [record.ip]));
-  const number = choosePort(await portsOfService(service, at.client), port, `service ${serviceKey(service)}`);
+  const label = labelOf(service, at.clusterDomain);
+  const number = choosePort(await portsOfService(service, at.client), port, label);
   const headless = service.vips.length === 0;
   const chosen = headless ? ips : ips.slice(0, 1);
   return {
-    label: `service ${serviceKey(service)}`,
+    label,
     service,
     dials: chosen.map((ip) => ({ ip, port: number })),
     notes: [...before, ...(headless ? headlessNotes(service, number) : [])],
   };
 }
+
+/** A service of the cluster by its short name, any other by its host name. */
+const labelOf = ({ name, namespace, hostname }: Service, clusterDomain: string): string =>
+  hostname === `${name}.${namespace}.svc.${clusterDomain}`
+    ? `service ${namespace}/${name}`
+    : `service ${hostname} of namespace ${namespace}`;
 
 function headlessNotes(service: Service, port: number): string[] {
   const target = service.ports.find(({ servicePort }) => servicePort === port)?.targetPort;
@@ -147,7 +153,7 @@ async function unknownToMesh(
 async function atAddress(ip: Ip, port: Target['port'], at: Resolving): Promise<Destination> {
   const service = serviceAt(at.world, at.source.network, ip, at.source);
   if (service !== undefined) {
-    const label = `service ${serviceKey(service)}`;
+    const label = labelOf(service, at.clusterDomain);
     const number = choosePort(await portsOfService(service, at.client), port, label);
     return { label, service, dials: [{ ip, port: number }], notes: [] };
   }

@@ -146,14 +146,17 @@ const portOf = (address: string): number => Number(address.slice(address.lastInd
 
 /** The reason that a past connection was not let through, in a few words. */
 export const reasonOf = (past: PastConnection): string =>
-  past.errorAtDestination ?? past.errorAtSource ?? 'it came to a good end';
+  (past.errorAtDestination ?? past.errorAtSource ?? 'it came to a good end').replace(
+    /^connection closed due to policy rejection: /,
+    '',
+  );
 
 /** Where the latest connection and the present answer differ, one sentence; undefined when they agree. */
 export function difference(latest: PastConnection | undefined, now: WhyOutcome | 'differs'): string | undefined {
   if (latest === undefined) return undefined;
   const at = latest.time.replace(/\.\d+Z$/, 'Z');
-  const by = latest.policy === undefined ? reasonOf(latest) : latest.policy;
-  if (now === 'allowed' && latest.outcome === 'refused') return `refused at ${at} by ${by}; would be allowed now`;
+  const by = latest.policy === undefined ? `(${reasonOf(latest)})` : `by ${latest.policy}`;
+  if (now === 'allowed' && latest.outcome === 'refused') return `refused at ${at} ${by}; would be allowed now`;
   if (now === 'allowed' && latest.outcome === 'cut') return `cut at ${at} as a policy changed; would be allowed now`;
   if (now === 'refused' && latest.outcome === 'completed') return `went through at ${at}; would be refused now`;
   return undefined;

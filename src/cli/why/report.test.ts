@@ -116,13 +116,13 @@ test('refused: the policies of the destination, every endpoint asked', async () 
   assert.equal(report.outcome, 'refused');
   assert.deepEqual(
     [report.source, report.destination, report.answers.length],
-    ['deployment shop/shopper', `service ${KEY}`, 2],
+    ['deployment shop/shopper', 'service shop/payment', 2],
   );
   assert.deepEqual(report.asked, { routing: 'ztunnel-a', authorization: ['ztunnel-b'] });
   assert.equal(report.answers[0]?.source.identity, 'spiffe://cluster.local/ns/shop/sa/shopper');
   assert.deepEqual(report.notes, []);
   const words = inWords(report);
-  assert.match(words, /^refused: deployment shop\/shopper to service shop\/payment/);
+  assert.match(words, /^refused: deployment shop\/shopper to service shop\/payment\n/);
   assert.match(words, /shop\/payment-1 refuses it: allow policies exist, but none allowed/);
   assert.match(words, /rule 1 of shop\/order-only wants principals: `cluster.local\/ns\/shop\/sa\/order`/);
   assert.match(words, /the same holds for shop\/payment-2/);

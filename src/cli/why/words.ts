@@ -86,16 +86,17 @@ function hintFor(answer: WhyAnswer | undefined): string | undefined {
 }
 
 function recently(recent: readonly PastConnection[]): string {
-  const rows = recent
-    .slice(0, MAX_RECENT)
-    .map((past) => [
-      past.time.replace(/\.\d+Z$/, 'Z'),
-      past.outcome,
-      `${past.source} -> ${past.destination}`,
-      past.outcome === 'completed'
-        ? `${past.bytesToServer} bytes there, ${past.bytesToClient} back, in ${past.durationMs ?? '?'} ms`
-        : `${reasonOf(past)}${past.toldBy.includes('destination') ? '' : ' (told by the source only)'}`,
-      past.sourceIdentity === undefined ? 'plain text' : 'mutual TLS',
-    ]);
-  return table(['LATELY', 'OUTCOME', 'BETWEEN', 'HOW', 'OVER'], rows, 2).trimEnd();
+  const shown = recent.slice(0, MAX_RECENT);
+  const between = (past: PastConnection): string => `${past.source} -> ${past.destination}`;
+  const several = new Set(shown.map(between)).size > 1;
+  const rows = shown.map((past) => [
+    past.time.replace(/\.\d+Z$/, 'Z'),
+    past.outcome,
+    past.sourceIdentity === undefined ? 'plain text' : 'mutual TLS',
+    ...(several ? [between(past)] : []),
+    past.outcome === 'completed'
+      ? `${past.bytesToServer} bytes there, ${past.bytesToClient} back, in ${past.durationMs ?? '?'} ms`
+      : `${reasonOf(past)}${past.toldBy.includes('destination') ? '' : ' (told by the source only)'}`,
+  ]);
+  return table(['LATELY', 'OUTCOME', 'OVER', ...(several ? ['BETWEEN'] : []), 'HOW'], rows, 2).trimEnd();
 }
