@@ -203,6 +203,14 @@ test('a source outside the mesh, a destination outside the cluster', async () =>
   assert.match(stranger.notes.join(), /nobody in the mesh has the address 198.51.100.7/);
 });
 
+test('mutual TLS only: the remedy is the mesh, not the policy that stands for it', async () => {
+  const strict = policy('istio_converted_static_strict', 'deny', {
+    anyRule: [rule(match({ notPrincipals: [{ kind: 'present' }] }))],
+  });
+  const words = inWords(await ask(mesh([strict]), 'batch-1', 'payment:80'));
+  assert.match(words, /to allow it: put the source into the mesh .* STRICT/);
+});
+
 test('the destination is judged by what its own proxy holds', async () => {
   const world = mesh([]);
   world.dumps['ztunnel-b'] = () => dump(all, [orderOnly]);

@@ -11,6 +11,8 @@ const HEADLINES: Readonly<Record<Outcome, string>> = {
   undecided: colours.yellow('decided further on'),
   differs: colours.yellow('differs by endpoint'),
 };
+/** What istiod makes of PeerAuthentications. */
+const MUTUAL_TLS_ONLY = /\/(?:istio_)?converted_/;
 const MAX_NAMES = 5;
 const MAX_RECENT = 3;
 
@@ -74,8 +76,8 @@ function hintFor(answer: WhyAnswer | undefined): string | undefined {
   if (answer?.outcome !== 'refused' || authorization?.effect !== 'deny') return undefined;
   const [denied] = authorization.because;
   if (denied !== undefined) {
-    if (source?.identity === undefined && denied.includes('converted_peer_authentication'))
-      return 'put the source into the mesh (label istio.io/dataplane-mode=ambient): the destination takes mutual TLS only';
+    if (source?.identity === undefined && MUTUAL_TLS_ONLY.test(denied))
+      return 'put the source into the mesh (label its namespace istio.io/dataplane-mode=ambient): a PeerAuthentication of mode STRICT lets the destination take mutual TLS only';
     return `change the DENY policy ${denied}`;
   }
   const policies = authorization.policies.filter(({ action, dryRun }) => action === 'allow' && !dryRun);
