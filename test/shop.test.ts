@@ -48,10 +48,13 @@ test('an allowed call gets 200, a refused one is reset, and `why` names the poli
   assert.ok(await refused('shopper', PAYMENTS));
   const why = await mesh.ambit(['why', '-n', NAMESPACE, 'deploy/shopper', 'payment-service:80', '-o', 'json']);
   assert.equal(why.code, 0, why.stderr);
-  const answer = JSON.parse(why.stdout) as { outcome: string; words: string[]; source: { identity: string } };
+  const answer = JSON.parse(why.stdout) as {
+    outcome: string;
+    answers: { words: string[]; source: { identity: string } }[];
+  };
   assert.equal(answer.outcome, 'refused');
-  assert.equal(answer.source.identity, 'spiffe://cluster.local/ns/ecommerce/sa/shopper');
-  assert.match(answer.words.join('\n'), /ecommerce\/payment-callers/);
+  assert.equal(answer.answers[0]?.source.identity, 'spiffe://cluster.local/ns/ecommerce/sa/shopper');
+  assert.match(answer.answers[0]?.words.join('\n') ?? '', /ecommerce\/payment-callers/);
 });
 
 test('the refusal stands in the log of the node proxy, with both identities', async () => {

@@ -41,6 +41,8 @@ export interface Kubelet {
 
 /** Whoever ends the whole mesh waits for nobody longer than this. */
 const STOP_GRACE_SECONDS = 5;
+/** The mesh's own parts come last: whose connections they might finish is gone by then. */
+const STOP_PARTS_GRACE_SECONDS = 1;
 const FORCED_GRACE_SECONDS = 1;
 const DELETE_RETRY_MS = 200;
 const NODES_FOLDER = '/run/ambit/nodes';
@@ -218,11 +220,17 @@ class NodeKubelet implements Kubelet {
     this.#server?.close();
     const workers = [...this.#workers.values()];
     const system = workers.filter((worker) => this.#services.isSystem(worker.pod));
-    const grace = (pod: Pod): number => Math.min(STOP_GRACE_SECONDS, pod.spec?.terminationGracePeriodSeconds ?? 30);
-    const end = (list: readonly PodWorker[]): Promise<unknown> =>
-      Promise.all(list.map((worker) => this.#endNow(worker, grace(worker.pod))));
-    await end(workers.filter((worker) => !system.includes(worker)));
-    await end(system);
+    const end = (list: readonly PodWorker[], longest: number): Promise<unknown> =>
+      Promise.all(
+        list.map((worker) =>
+          this.#endNow(worker, Math.min(longest, worker.pod.spec?.terminationGracePeriodSeconds ?? 30)),
+        ),
+      );
+    await end(
+      workers.filter((worker) => !system.includes(worker)),
+      STOP_GRACE_SECONDS,
+    );
+    await end(system, STOP_PARTS_GRACE_SECONDS);
   }
 
   async #endNow(worker: PodWorker, graceSeconds: number): Promise<void> {
