@@ -115,11 +115,12 @@ test('refused: the policies of the destination, every endpoint asked', async () 
   const report = await ask(mesh(), 'deploy/shopper', 'payment:80');
   assert.equal(report.outcome, 'refused');
   assert.deepEqual(
-    [report.source, report.destination, report.answers.length],
+    [report.question.source, report.question.destination, report.answers.length],
     ['deployment shop/shopper', 'service shop/payment', 2],
   );
   assert.deepEqual(report.asked, { routing: 'ztunnel-a', authorization: ['ztunnel-b'] });
-  assert.equal(report.answers[0]?.source.identity, 'spiffe://cluster.local/ns/shop/sa/shopper');
+  assert.equal(report.source.identity, 'spiffe://cluster.local/ns/shop/sa/shopper');
+  assert.deepEqual(report.words, report.answers[0]?.words);
   assert.deepEqual(report.notes, []);
   const words = inWords(report);
   assert.match(words, /^refused: deployment shop\/shopper to service shop\/payment\n/);

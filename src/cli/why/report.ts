@@ -4,11 +4,12 @@
 import type { KubeClient } from '../../kube/client/types.ts';
 import { formatHostPort, type HostPort, type Ip, isV4 } from '../../model/ip.ts';
 import { HBONE_PORT } from '../../model/ports.ts';
-import type { FarSide, WhyAnswer, WhyOutcome } from '../../model/why.ts';
+import type { FarSide, WhyAnswer, WhyEnd, WhyOutcome } from '../../model/why.ts';
 import { countEndpoints, explainEndpoints } from '../../model/why-endpoints.ts';
 import type { Workload } from '../../model/workload.ts';
 import type { World } from '../../model/world.ts';
 import { type Destination, resolveDestination } from './destination.ts';
+import { grouped } from './groups.ts';
 import { parseTarget } from './names.ts';
 import { type Between, difference, type PastConnection, pastConnections } from './past.ts';
 import { addressOf, podKey } from './pods.ts';
@@ -20,9 +21,13 @@ export type Outcome = WhyOutcome | 'differs';
 
 /** Plain data: what `-o json` prints. */
 export interface WhyReport {
-  readonly source: string;
-  readonly destination: string;
   readonly outcome: Outcome;
+  /** What was asked, as it was understood. */
+  readonly question: { readonly source: string; readonly destination: string };
+  /** Who dials. */
+  readonly source: WhyEnd;
+  /** The answer in sentences; of endpoints that answer alike, the first one's. */
+  readonly words: readonly string[];
   /** One for each address dialled and each endpoint behind it. */
   readonly answers: readonly WhyAnswer[];
   /** Whose knowledge it is: pods of node proxies. */
@@ -76,19 +81,39 @@ export async function explain(question: Question, means: Means): Promise<WhyRepo
   const answers = destination.dials.flatMap((to) =>
     explainEndpoints(view.world, workload, dialOf(workload, to), MAX_ENDPOINTS, far.side),
   );
-  const outcome = outcomeOf(answers);
   const recent = await recentBetween(source, destination, answers, means.proxies, notes);
   return {
-    source: source.label,
-    destination: destination.label,
-    outcome,
+    ...headOf(source, destination, answers),
     answers,
     asked: { routing: view.pod, authorization: far.asked },
     recent,
-    difference: difference(recent[0], outcome),
+    difference: difference(recent[0], outcomeOf(answers)),
     notes: [...new Set(notes)],
   };
 }
+
+function headOf(
+  source: Source,
+  destination: Destination,
+  answers: readonly WhyAnswer[],
+): Pick<WhyReport, 'outcome' | 'question' | 'source' | 'words'> {
+  const [first] = answers;
+  return {
+    outcome: outcomeOf(answers),
+    question: { source: source.label, destination: destination.label },
+    source: first?.source ?? endOf(source.workload),
+    words: grouped(answers).flatMap(({ answer }) => answer.words),
+  };
+}
+
+const endOf = ({ uid, name, namespace, tunnelProtocol, node }: Workload): WhyEnd => ({
+  workload: uid,
+  name,
+  namespace,
+  identity: undefined,
+  enrolled: tunnelProtocol === 'hbone',
+  node,
+});
 
 function dialOf(source: Workload, destination: HostPort) {
   const ip = source.addresses.find((own) => isV4(own) === isV4(destination.ip)) ?? source.addresses[0];
@@ -195,12 +220,11 @@ function betweenOf(source: Source, destination: Destination, answers: readonly W
 
 /** The name exists and leads to nobody. */
 function noAddress(source: Source, destination: Destination, notes: readonly string[]): WhyReport {
-  const { name, namespace, uid, tunnelProtocol, node } = source.workload;
+  const { name, namespace } = source.workload;
   const text = `${destination.label} has no address: no ready pod is behind it`;
-  const end = { workload: uid, name, namespace, identity: undefined, enrolled: tunnelProtocol === 'hbone', node };
   const answer: WhyAnswer = {
     outcome: 'refused',
-    source: end,
+    source: endOf(source.workload),
     dialled: destination.label,
     service: destination.service?.hostname,
     path: { kind: 'refused', at: 'source', why: 'noAddress', text },
@@ -209,9 +233,7 @@ function noAddress(source: Source, destination: Destination, notes: readonly str
     words: [`${namespace}/${name} looks up ${destination.label}`, `refused where it starts: ${text}`],
   };
   return {
-    source: source.label,
-    destination: destination.label,
-    outcome: 'refused',
+    ...headOf(source, destination, [answer]),
     answers: [answer],
     asked: { routing: source.view.pod, authorization: [] },
     recent: [],

@@ -2,6 +2,7 @@
 
 import type { WhyAnswer } from '../../model/why.ts';
 import { colours, table } from '../output.ts';
+import { grouped } from './groups.ts';
 import { type PastConnection, reasonOf } from './past.ts';
 import type { Outcome, WhyReport } from './report.ts';
 
@@ -24,7 +25,7 @@ export function inWords(report: WhyReport): string {
   });
   const hint = hintFor(groups[0]?.answer);
   return [
-    `${HEADLINES[report.outcome]}: ${report.source} to ${report.destination}`,
+    `${HEADLINES[report.outcome]}: ${report.question.source} to ${report.question.destination}`,
     '',
     sections.join('\n\n'),
     ...(hint === undefined ? [] : ['', `to allow it: ${hint}`]),
@@ -37,31 +38,6 @@ export function inWords(report: WhyReport): string {
 
 const endName = ({ destination, dialled }: WhyAnswer): string =>
   destination === undefined ? dialled : `${destination.namespace}/${destination.name}`;
-
-interface Group {
-  readonly answer: WhyAnswer;
-  /** Endpoints for which the same holds. */
-  readonly others: WhyAnswer[];
-}
-
-/** Answers that differ only in the endpoint's name are told once. */
-function grouped(answers: readonly WhyAnswer[]): readonly Group[] {
-  const groups = new Map<string, Group>();
-  for (const answer of answers) {
-    const { path, authorization } = answer;
-    const key = JSON.stringify([
-      answer.outcome,
-      path.kind,
-      path.kind === 'refused' ? path.why : path.kind === 'hbone' ? [path.via, path.expect] : '',
-      authorization?.because,
-      authorization?.reason,
-    ]);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, { answer, others: [] });
-    else group.others.push(answer);
-  }
-  return [...groups.values()];
-}
 
 function alike(others: readonly WhyAnswer[]): string[] {
   if (others.length === 0) return [];
