@@ -142,7 +142,7 @@ export async function serveHttp(
       {
         headersTimeout: headTimeoutMs,
         requestTimeout: 2 * headTimeoutMs,
-        connectionsCheckingInterval: headTimeoutMs / 2,
+        connectionsCheckingInterval: headTimeoutMs,
         maxHeaderSize: MAX_HEAD_BYTES,
         keepAliveTimeout: 30_000,
       },

@@ -27,9 +27,13 @@ const escapeCharacter = (c: string): string => {
   if (c === '\r') return '\\r';
   return `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`;
 };
-const safe = (text: string): string => (UNSAFE_ONCE.test(text) ? text.replace(UNSAFE, escapeCharacter) : text);
+/** Nearly every text: printable ASCII without quote and backslash, which needs nothing done. */
+const ORDINARY = /^[ !#-[\]-~]*$/;
+const safe = (text: string): string =>
+  ORDINARY.test(text) || !UNSAFE_ONCE.test(text) ? text : text.replace(UNSAFE, escapeCharacter);
 /** JSON leaves U+007F to U+009F and the line separators alone: terminals and line readers do not. */
 const quote = (text: string): string => {
+  if (ORDINARY.test(text)) return `"${text}"`;
   const quoted = JSON.stringify(text);
   return UNSAFE_ONCE.test(quoted) ? quoted.replace(UNSAFE, escapeCharacter) : quoted;
 };

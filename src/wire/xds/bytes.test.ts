@@ -2,6 +2,7 @@
 // field that was added to a schema and not to its reader fails here.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { AnySchema } from '@bufbuild/protobuf/wkt';
@@ -95,6 +96,27 @@ test('delta responses are read as the library reads them', () =>
     }),
     LIMIT,
   ));
+
+for (const file of ['delta-response-address.bin', 'delta-response-authorization.bin'])
+  test(`istiod's recorded ${file} is read as the library reads it`, () => {
+    const bytes = readFileSync(new URL(`./testdata/${file}`, import.meta.url));
+    const wanted = fromBinary(DeltaDiscoveryResponseSchema, bytes);
+    const got = readDeltaResponse(bytes);
+    assert.ok(got.resourceCount > 0);
+    assert.deepEqual([got.typeUrl, got.nonce], [wanted.typeUrl, wanted.nonce]);
+    for (const [i, { name, version, resource }] of [...got.resources()].entries()) {
+      const theirs = wanted.resources[i];
+      assert.deepEqual([name, version], [theirs?.name, theirs?.version]);
+      assert.ok(resource && theirs?.resource);
+      const [schema, read] = file.includes('address')
+        ? ([AddressSchema, readAddressBytes] as const)
+        : ([AuthorizationSchema, readAuthorizationBytes] as const);
+      assert.deepEqual(
+        plain(read(resource.value)),
+        plain(fromBinary(schema as DescMessage, theirs.resource.value, { readUnknownFields: false })),
+      );
+    }
+  });
 
 test('a resource whose bytes are none is one without content, under the name that was read', () => {
   const good = create(DeltaDiscoveryResponseSchema, {
