@@ -72,13 +72,14 @@ export async function diagnose(machine: Machine = thisMachine()): Promise<readon
 }
 
 /** The essential findings that are missing as one refusal; undefined when there is none. */
-export function refusal(what: string, findings: readonly Finding[]): Failure | undefined {
+export function refusal(what: string, findings: readonly Finding[], cause?: unknown): Failure | undefined {
   const bad = findings.filter((finding) => !finding.ok && finding.essential);
   if (bad.length === 0) return undefined;
   return new Failure({
     what,
     why: bad.map((finding) => `${finding.name}: ${finding.result}`).join('\n      '),
     fix: [...new Set(bad.map((finding) => finding.fix ?? ''))].join('\n      '),
+    cause,
   });
 }
 

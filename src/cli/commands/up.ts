@@ -6,6 +6,7 @@ import type { Command } from 'commander';
 import { type Applied, applyManifests } from '../../kube/apply.ts';
 import { connectKube, type HttpKubeClient } from '../../kube/client/client.ts';
 import { type Manifest, readManifests } from '../../kube/manifests.ts';
+import { diagnose, refusal } from '../doctor.ts';
 import { Failure } from '../failure.ts';
 import { stateDirOf } from '../home.ts';
 import type { GlobalOptions } from '../options.ts';
@@ -59,8 +60,8 @@ async function run(options: Options): Promise<void> {
   stages.begin('the room: namespaces, network, Kubernetes API');
   const running = await attachRoom(stateDir);
   if (running !== undefined) refuseOtherRoom(running, nodes, images, name);
-  const room =
-    running ?? (await startRoomProcess({ name, stateDir, nodes: nodes ?? 2, images, detach: options.detach === true }));
+  const started = { name, stateDir, nodes: nodes ?? 2, images, detach: options.detach === true };
+  const room = running ?? (await startRoomProcess(started).catch(explain));
   stages.end(running ? 'was running already' : '');
   const client = await connectKube({ kubeconfig: join(stateDir, 'kubeconfig') });
   const interrupted = new AbortController();
@@ -109,6 +110,11 @@ async function run(options: Options): Promise<void> {
     client.close();
   }
   await endForeground(room, stateDir);
+}
+
+/** A room that could not be made: what the machine lacks says more than where it failed. */
+async function explain(failure: unknown): Promise<never> {
+  throw refusal('this machine cannot hold a mesh', await diagnose(), failure) ?? failure;
 }
 
 async function endForeground(room: RoomHandle, stateDir: string): Promise<void> {

@@ -55,5 +55,6 @@ test('the switch that forbids user namespaces is named', () => {
   assert.match(advise(false, 'kernel.apparmor_restrict_unprivileged_userns', '1').fix, /userns=0/);
   assert.match(advise(false, 'user.max_net_namespaces', '0').fix, /max_net_namespaces=15000/);
   assert.match(advise(true, 'kernel.unprivileged_userns_clone', '0').fix, /privileged/);
+  assert.match(advise(true, 'user.max_net_namespaces', '0').fix, /max_net_namespaces=15000/);
   assert.match(namespaceAdvice(false, '', () => undefined).why, /without an answer/);
 });

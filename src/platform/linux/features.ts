@@ -77,7 +77,7 @@ export function namespaceAdvice(
     ['user.max_user_namespaces', '0', '15000'],
     ['user.max_net_namespaces', '0', '15000'],
   ] as const) {
-    if (root && name.includes('user')) continue;
+    if (root && /userns|user_namespaces/.test(name)) continue; // root needs none
     if (readSysctl(name) === off)
       return { why: why(`the sysctl ${name} is ${off}`), fix: `sudo sysctl -w ${name}=${value}, or run as root` };
   }
