@@ -237,6 +237,7 @@ namespacedTests(import.meta.url, () => {
       inside.up('eth0');
       inside.addAddress('eth0', { ip: '10.99.0.2' as Ip, length: 24 });
       inside.setRoute({ via: '10.99.0.1' as Ip, device: 'eth0' });
+      while (!links.isOperational('vm0') || !inside.isOperational('eth0')) await new Promise(setImmediate);
     }
     assert.equal(await dial(machine, other.ip, 80), `outbound ${other.ip}:80 10.99.0.2`);
   });

@@ -28,6 +28,9 @@ const IFLA_LINKINFO = 18;
 const IFLA_NET_NS_FD = 28;
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
+const IFLA_INFO_SLAVE_DATA = 5;
+const IFLA_BRPORT_STATE = 1;
+const BR_STATE_FORWARDING = 3;
 const VETH_INFO_PEER = 1;
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
@@ -111,25 +114,30 @@ export class Links implements Disposable {
     return index;
   }
 
-  #attribute(name: string, type: number): Buffer | undefined {
+  #attributes(name: string): Map<number, Buffer> {
     const what = (): string => `interface \`${name}\` not found`;
     const answer = this.#route.request(RTM_GETLINK, 0, [linkHeader(0, false), attribute(IFLA_IFNAME, name)], what);
-    return answer && attributesOf(answer, 16).get(type);
+    return answer === undefined ? new Map() : attributesOf(answer, 16);
   }
 
   /** Hardware address, `02:42:…`. */
   hardwareAddress(name: string): string {
-    return Array.from(this.#attribute(name, IFLA_ADDRESS) ?? [], (byte) => byte.toString(16).padStart(2, '0')).join(
-      ':',
-    );
+    return Array.from(this.#attributes(name).get(IFLA_ADDRESS) ?? [], (byte) =>
+      byte.toString(16).padStart(2, '0'),
+    ).join(':');
   }
 
   /**
-   * Whether the interface passes packets on. A pair takes up to some milliseconds after both ends were brought up; what
-   * is sent through a bridge before is dropped, and the sender tries again only a second later.
+   * Whether the interface passes packets on. Each end of a pair takes some milliseconds after both were brought up, on a
+   * busy machine 100; what is sent before is dropped, and the sender tries again only a second later. Ask for both ends.
    */
   isOperational(name: string): boolean {
-    return this.#attribute(name, IFLA_OPERSTATE)?.[0] === IF_OPER_UP;
+    const attributes = this.#attributes(name);
+    if (attributes.get(IFLA_OPERSTATE)?.[0] !== IF_OPER_UP) return false;
+    const info = attributes.get(IFLA_LINKINFO);
+    const port = info && attributesOf(info, 0).get(IFLA_INFO_SLAVE_DATA);
+    const state = port && attributesOf(port, 0).get(IFLA_BRPORT_STATE);
+    return state === undefined || state[0] === BR_STATE_FORWARDING;
   }
 
   addBridge(name: string, options: { readonly up?: boolean; readonly mtu?: number } = {}): void {

@@ -2,10 +2,10 @@
 // Nothing here has a name outside the process (no mounts, no named namespaces), so nothing is left when it ends.
 
 import { spawn, spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import type { Ip } from '../../model/ip.ts';
+import { type Ip, ipBytes } from '../../model/ip.ts';
 import { ROOM_NAMESPACES, ROOTLESS } from './features.ts';
 import { Links, setSysctl } from './links.ts';
 import { Netns } from './netns.ts';
@@ -30,10 +30,9 @@ export class TestNetwork implements Disposable {
     links.addAddress('cni0', { ip: 'fd09::1' as Ip, length: 64 });
     setSysctl(this.node, 'net.ipv4.ip_forward', 1);
     for (let i = 0; i < pods; i++) this.addPod();
-    for (let tries = 0; tries < 1000 && this.pods.some((_, i) => !links.isOperational(`veth${i + 2}`)); tries++)
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
   }
 
+  /** Returns when the pod can talk: an interface that is not ready loses packets, which come again after a second. */
   addPod(): TestPod {
     const number = this.pods.length + 2;
     const pod: TestPod = {
@@ -47,9 +46,12 @@ export class TestNetwork implements Disposable {
     using inside = new Links(pod.netns);
     inside.up('lo');
     inside.addAddress('eth0', { ip: pod.ip, length: 24 });
-    inside.addAddress('eth0', { ip: pod.ip6, length: 64 });
     inside.up('eth0');
     inside.setRoute({ via: this.nodeIp, device: 'eth0' });
+    waitFor(() => outside.isOperational(`veth${number}`) && inside.isOperational('eth0'));
+    // Not before: an address of an interface that is not ready becomes usable only up to a second after it is.
+    inside.addAddress('eth0', { ip: pod.ip6, length: 64 });
+    waitFor(() => isUsable(pod));
     return pod;
   }
 
@@ -57,6 +59,25 @@ export class TestNetwork implements Disposable {
     for (const pod of this.pods) pod.netns.close();
     this.node.close();
   }
+}
+
+/** Blocks: the kernel needs nothing of this process to go on. */
+function waitFor(condition: () => boolean): void {
+  for (let tries = 0; !condition(); tries++) {
+    if (tries === 2000) throw new Error('the kernel did not bring up a test network in 2 s');
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+  }
+}
+
+const RTF_LOCAL = 0x80000000;
+
+/** The kernel has finished with the address only when it has a local route to it. */
+function isUsable({ netns, ip6 }: TestPod): boolean {
+  const destination = `${Buffer.from(ipBytes(ip6)).toString('hex')} 80 `;
+  const routes = netns.run(() => readFileSync('/proc/thread-self/net/ipv6_route', 'utf8')).split('\n');
+  return routes.some(
+    (line) => line.startsWith(destination) && Number.parseInt(line.split(/\s+/)[8] ?? '', 16) >= RTF_LOCAL,
+  );
 }
 
 /** Open descriptors of this process, for leak tests. */
