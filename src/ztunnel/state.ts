@@ -7,10 +7,9 @@ import type { Policy } from '../model/policy.ts';
 import { identityOf, type Workload } from '../model/workload.ts';
 import type { Clock } from '../platform/clock.ts';
 import { logger } from '../telemetry/log.ts';
-import type { Address } from '../wire/xds/resources.ts';
 import { decodeAddresses, decodeAuthorizations } from '../wire/xds/resources.ts';
 import type { MeshState, PodInfo, Unsubscribe } from './contracts.ts';
-import type { AppliedBatch, ResourceStore } from './xds/protocol.ts';
+import type { ResourceStore } from './xds/protocol.ts';
 
 const log = logger('state');
 
@@ -111,7 +110,7 @@ export class ZtunnelState implements MeshState {
         decoded.accepted.map(({ value }) => value),
         removed,
       );
-      return held(decoded);
+      return decoded;
     },
   };
 
@@ -123,7 +122,7 @@ export class ZtunnelState implements MeshState {
         decoded.accepted.map(({ value }) => value),
         removed,
       );
-      return { accepted: decoded.accepted, rejected: decoded.rejected };
+      return decoded;
     },
   };
 
@@ -154,18 +153,6 @@ export class ZtunnelState implements MeshState {
     if (this.#local.get(key)?.uid === workload.uid) this.#local.delete(key);
   }
 }
-
-/** Names of accepted addresses; a workload's is usually its uid, and one string for both is enough. */
-const held = (decoded: {
-  readonly accepted: readonly { readonly name: string; readonly version: string; readonly value: Address }[];
-  readonly rejected: AppliedBatch['rejected'];
-}): AppliedBatch => ({
-  accepted: decoded.accepted.map(({ name, version, value }) => ({
-    name: value.kind === 'workload' && value.workload.uid === name ? value.workload.uid : name,
-    version,
-  })),
-  rejected: decoded.rejected,
-});
 
 /** What certificates must be had for: the identities of meshed workloads on this node. */
 export class LocalIdentities {

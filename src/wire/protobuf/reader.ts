@@ -23,10 +23,11 @@ export class ProtoReader {
   #at = 0;
   #end: number;
 
-  /** @param bytes  not changed while read; `bytes()` and `message` give views of it */
-  constructor(bytes: Uint8Array) {
-    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.#end = bytes.byteLength;
+  /** @param bytes  not changed while read; `bytes()` gives views of it. `from` and `to` name a part, by `span` */
+  constructor(bytes: Uint8Array, from = 0, to = bytes.byteLength) {
+    this.#bytes = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#at = from;
+    this.#end = to;
   }
 
   /** Goes to the next field of the message; false at its end. After true, exactly one value is read or skipped. */
@@ -56,6 +57,13 @@ export class ProtoReader {
     const from = this.#at;
     this.#at += length;
     return this.#bytes.subarray(from, this.#at);
+  }
+
+  /** Where a value lies, for a reader of its own later: two numbers are appended. */
+  span(into: number[]): void {
+    const length = this.#length();
+    into.push(this.#at, this.#at + length);
+    this.#at += length;
   }
 
   uint32(): number {

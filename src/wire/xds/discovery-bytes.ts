@@ -28,11 +28,12 @@ export function readDeltaResponse(bytes: Uint8Array): DeltaResponse {
   let typeUrl = '';
   let nonce = '';
   const removedResources: string[] = [];
-  const resources: Uint8Array[] = [];
+  /** Where each lies: begin and end by turns. */
+  const spans: number[] = [];
   while (r.next())
     switch (r.field) {
       case 2:
-        resources.push(r.bytes());
+        r.span(spans);
         break;
       case 4:
         typeUrl = r.string();
@@ -50,9 +51,9 @@ export function readDeltaResponse(bytes: Uint8Array): DeltaResponse {
     typeUrl,
     nonce,
     removedResources,
-    resourceCount: resources.length,
+    resourceCount: spans.length / 2,
     *resources() {
-      for (const resource of resources) yield readResource(new ProtoReader(resource));
+      for (let i = 0; i < spans.length; i += 2) yield readResource(new ProtoReader(bytes, spans[i], spans[i + 1]));
     },
   };
 }

@@ -90,11 +90,15 @@ export interface DecodedResources<T> {
 
 /** Reads the resources of an address response; a bad one is rejected alone. */
 export const decodeAddresses = (resources: Iterable<WireResource>): DecodedResources<Address> =>
-  decodeEach(resources, (_name, bytes) => decodeAddress(bytes));
+  decodeEach(resources, (_name, bytes) => decodeAddress(bytes), addressName);
+
+/** The name by which the value itself holds it, if it does: one string for both is enough. */
+const addressName = (address: Address): string | undefined =>
+  address.kind === 'workload' ? address.workload.uid : undefined;
 
 /** Reads the resources of an authorization response; a bad one is rejected alone. */
 export const decodeAuthorizations = (resources: Iterable<WireResource>): DecodedResources<Policy> =>
-  decodeEach(resources, decodeAuthorization);
+  decodeEach(resources, decodeAuthorization, (policy) => policy.key);
 
 /** The text of a NACK: `name: reason` pairs. */
 export const rejectionText = (rejected: DecodedResources<never>['rejected']): string =>
@@ -103,6 +107,7 @@ export const rejectionText = (rejected: DecodedResources<never>['rejected']): st
 function decodeEach<T>(
   resources: Iterable<WireResource>,
   decode: (name: string, bytes: Uint8Array) => Result<Decoded<T>, string>,
+  nameOf: (value: T) => string | undefined,
 ): DecodedResources<T> {
   const accepted: { name: string; version: string; value: T }[] = [];
   const rejected: { name: string; reason: string }[] = [];
@@ -113,7 +118,9 @@ function decodeEach<T>(
       rejected.push({ name, reason: decoded.error });
       continue;
     }
-    accepted.push({ name, version, value: decoded.value.value });
+    const { value } = decoded.value;
+    const own = nameOf(value);
+    accepted.push({ name: own === name ? own : name, version, value });
     for (const warning of decoded.value.warnings) warnings.push(`${name}: ${warning}`);
   }
   return { accepted, rejected, warnings };
