@@ -280,6 +280,7 @@ function summary(
   any: boolean,
 ): string {
   const flag = name === 'default' ? '' : ` --name ${name}`;
+  const ambit = process.env.AMBIT_COMMAND ?? 'ambit';
   const shop = options.file === undefined && options.empty !== true;
   return [
     `${colours.bold(`mesh \`${name}\` is up`)} ${colours.dim(`(${(tookMs / 1000).toFixed(1)} s)`)}`,
@@ -291,11 +292,11 @@ function summary(
           '',
           `  ${colours.green('allowed')}  kubectl exec -n ecommerce deploy/shopper -- node /shop/shop.mjs get http://order-service/orders`,
           `  ${colours.red('refused')}  kubectl exec -n ecommerce deploy/shopper -- node /shop/shop.mjs get http://payment-service/payments`,
-          `  ${colours.cyan('why')}      ambit why${flag} -n ecommerce deploy/shopper payment-service:80`,
+          `  ${colours.cyan('why')}      ${ambit} why${flag} -n ecommerce deploy/shopper payment-service:80`,
         ]
       : []),
     '',
-    `  ambit status${flag}   ambit logs${flag}   ambit down${flag}`,
+    `  ${ambit} status${flag}   ${ambit} logs${flag}   ${ambit} down${flag}`,
     '',
   ].join('\n');
 }
