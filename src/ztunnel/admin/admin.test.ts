@@ -310,7 +310,8 @@ test('profiles: bounded, one at a time', async () => {
   ]);
   assert.deepEqual(both.map((answer) => answer.status).sort(), [200, 409]);
   const cpu = both.find((answer) => answer.status === 200);
-  assert.ok(Array.isArray(((await cpu?.json()) as { nodes: unknown }).nodes));
+  assert.ok(cpu);
+  assert.ok(Array.isArray(((await cpu.json()) as { nodes: unknown }).nodes));
   const heap = (await (await ask('/debug/pprof/heap?seconds=1')).json()) as { head: unknown };
   assert.notEqual(heap.head, undefined);
 });
