@@ -1,5 +1,6 @@
 // The whole of a mesh at a glance: nodes, the mesh's own parts, and the services with who of their pods is in the mesh.
 
+import type { IPeerAuthentication } from '@kubernetes-models/istio/security.istio.io/v1/PeerAuthentication';
 import type { IPod } from 'kubernetes-models/v1/Pod';
 import type { IService } from 'kubernetes-models/v1/Service';
 import {
@@ -10,7 +11,7 @@ import {
   PODS,
   SERVICES,
 } from '../kube/client/resources.ts';
-import type { KubeClient } from '../kube/client/types.ts';
+import { type KubeClient, KubeError } from '../kube/client/types.ts';
 import { age, colours, table } from './output.ts';
 
 export interface Overview {
@@ -61,8 +62,8 @@ export async function overviewOf(client: KubeClient, istioNamespace = 'istio-sys
     client.list(NAMESPACES),
     client.list(SERVICES),
     client.list(PODS),
-    client.list(AUTHORIZATION_POLICIES),
-    client.list(PEER_AUTHENTICATIONS),
+    client.list(AUTHORIZATION_POLICIES).catch(noneIfUnknown),
+    client.list(PEER_AUTHENTICATIONS).catch(noneIfUnknown),
   ]);
   const live = pods.items.filter(
     (pod) =>
@@ -99,9 +100,7 @@ export async function overviewOf(client: KubeClient, istioNamespace = 'istio-sys
     namespaces: [...users].sort().map((name) => ({
       name,
       mode: modeOf(name) || 'none',
-      mtls:
-        peers.items.find((p) => p.metadata?.namespace === name && p.spec?.selector === undefined)?.spec?.mtls?.mode ??
-        'PERMISSIVE',
+      mtls: mtlsOf(peers.items, name) ?? mtlsOf(peers.items, istioNamespace) ?? 'PERMISSIVE',
       policies: policies.items.filter((p) => p.metadata?.namespace === name).length,
     })),
     services: services.items
@@ -114,6 +113,21 @@ export async function overviewOf(client: KubeClient, istioNamespace = 'istio-sys
       .sort((a, b) => a.namespace.localeCompare(b.namespace) || a.name.localeCompare(b.name)),
     troubles: live.flatMap((pod) => troubleOf(pod, modeOf(pod.metadata?.namespace ?? ''))),
   };
+}
+
+/** A cluster without Istio's definitions has none of its objects. */
+function noneIfUnknown(error: unknown): { items: never[] } {
+  if (error instanceof KubeError && error.code === 404) return { items: [] };
+  throw error;
+}
+
+/** What a namespace's own PeerAuthentication says, the oldest where there are several; UNSET inherits. */
+function mtlsOf(peers: readonly IPeerAuthentication[], namespace: string): string | undefined {
+  const [oldest] = peers
+    .filter((p) => p.metadata?.namespace === namespace && !Object.keys(p.spec?.selector?.matchLabels ?? {}).length)
+    .sort((a, b) => (a.metadata?.creationTimestamp ?? '').localeCompare(b.metadata?.creationTimestamp ?? ''));
+  const mode = oldest?.spec?.mtls?.mode;
+  return mode === 'UNSET' ? undefined : mode;
 }
 
 function lineOf(service: IService, pods: readonly IPod[]): ServiceLine {
