@@ -1,25 +1,35 @@
 // Frames of one turn of the event loop, which leave in one write (measured: this is what made the prototype fast).
-// Runs per outgoing frame and per turn. Small turns are copied into one buffer, since one TLS record and one call beat
-// many; large ones go out corked, with headers and small bodies gathered and big bodies passed on as they are.
+// Runs per outgoing frame and per turn. A turn is put together in one buffer: one call and whole TLS records, and the
+// copy is one that corked writes would make as well, into fresh memory each time.
 
 import { Buffer } from 'node:buffer';
 import { DATA, END_STREAM, FRAME_HEADER_BYTES, putFrameHeader } from './frames.ts';
 import type { Transport } from './types.ts';
 
-/** Turns up to this size become one buffer. */
+/** Turns up to this size are cut from a slab, each piece of it used once; larger ones use a block, again and again. */
 const SMALL_TURN_BYTES = 8 << 10;
-/** In larger turns, bodies up to this size are gathered with their headers. */
-const SMALL_BODY_BYTES = 2 << 10;
 const SLAB_BYTES = 64 << 10;
+const BLOCK_BYTES = 320 << 10;
+/** Blocks in use at once, all sessions together. When they are out, a turn is corked instead. */
+const MAX_BLOCKS = 16;
 
-/** Where small turns are put together; shared by all sessions, each piece of it used once. */
 let slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
 let slabUsed = 0;
 
-function reserve(bytes: number): void {
-  if (slabUsed + bytes <= SLAB_BYTES) return;
-  slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
-  slabUsed = 0;
+/** Memory of large turns, owned by the transport until it calls `done`. */
+interface Block {
+  readonly bytes: Buffer;
+  readonly done: () => void;
+}
+const freeBlocks: Block[] = [];
+let blocks = 0;
+
+function takeBlock(): Block | undefined {
+  const free = freeBlocks.pop();
+  if (free !== undefined || blocks >= MAX_BLOCKS) return free;
+  blocks++;
+  const block: Block = { bytes: Buffer.allocUnsafeSlow(BLOCK_BYTES), done: () => void freeBlocks.push(block) };
+  return block;
 }
 
 const NONE = new Uint8Array(0);
@@ -60,60 +70,64 @@ export class Outbox {
   /** Writes everything. False: the transport is full. */
   flush(transport: Transport): boolean {
     if (this.count === 0) return true;
-    const result = this.bytes <= SMALL_TURN_BYTES ? this.flushSmall(transport) : this.flushLarge(transport);
+    const room = this.write(transport);
     if (this.count > 256) {
       this.heads.length = 0;
       this.bodies.length = 0;
-    } else this.bodies.fill(NONE, 0, this.count);
+    } else for (let i = 0; i < this.count; i++) this.bodies[i] = NONE;
     this.count = 0;
     this.bytes = 0;
-    return result;
-  }
-
-  private flushSmall(transport: Transport): boolean {
-    if (this.count === 1 && this.heads[0] === 0) return transport.write(this.bodies[0] as Uint8Array);
-    reserve(this.bytes);
-    const start = slabUsed;
-    for (let i = 0; i < this.count; i++) this.put(i);
-    return transport.write(slab.subarray(start, slabUsed));
-  }
-
-  private flushLarge(transport: Transport): boolean {
-    let room = true;
-    let start = slabUsed;
-    transport.cork();
-    for (let i = 0; i < this.count; i++) {
-      const body = this.bodies[i] as Uint8Array;
-      const needed = FRAME_HEADER_BYTES + (body.length <= SMALL_BODY_BYTES ? body.length : 0);
-      if (slabUsed + needed > SLAB_BYTES) {
-        if (slabUsed > start) room = transport.write(slab.subarray(start, slabUsed));
-        reserve(needed);
-        start = slabUsed;
-      }
-      if (body.length <= SMALL_BODY_BYTES) {
-        this.put(i);
-        continue;
-      }
-      if (this.heads[i] !== 0) this.putHeader(i, body.length);
-      if (slabUsed > start) room = transport.write(slab.subarray(start, slabUsed));
-      start = slabUsed;
-      room = transport.write(body);
-    }
-    if (slabUsed > start) room = transport.write(slab.subarray(start, slabUsed));
-    transport.uncork();
     return room;
   }
 
-  private put(i: number): void {
-    const body = this.bodies[i] as Uint8Array;
-    if (this.heads[i] !== 0) this.putHeader(i, body.length);
-    if (body.length > 0) slab.set(body, slabUsed);
-    slabUsed += body.length;
+  private write(transport: Transport): boolean {
+    if (this.count === 1 && this.heads[0] === 0) return transport.write(this.bodies[0] as Uint8Array);
+    if (this.bytes <= SMALL_TURN_BYTES) {
+      if (slabUsed + this.bytes > SLAB_BYTES) {
+        slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+        slabUsed = 0;
+      }
+      const start = slabUsed;
+      slabUsed = this.gather(slab, start);
+      return transport.write(slab.subarray(start, slabUsed));
+    }
+    const block = this.bytes <= BLOCK_BYTES ? takeBlock() : undefined;
+    if (block === undefined) return this.writeCorked(transport);
+    return transport.write(block.bytes.subarray(0, this.gather(block.bytes, 0)), block.done);
   }
 
-  private putHeader(i: number, length: number): void {
+  /** Copies all frames to `target` from `at`; returns where they end. */
+  private gather(target: Buffer, start: number): number {
+    let at = start;
+    for (let i = 0; i < this.count; i++) {
+      const body = this.bodies[i] as Uint8Array;
+      at = this.putHead(target, at, i, body.length);
+      if (body.length > 0) target.set(body, at);
+      at += body.length;
+    }
+    return at;
+  }
+
+  private putHead(target: Buffer, at: number, i: number, length: number): number {
     const head = this.heads[i] as number;
-    putFrameHeader(slab, slabUsed, length, DATA, head < 0 ? END_STREAM : 0, Math.abs(head));
-    slabUsed += FRAME_HEADER_BYTES;
+    if (head === 0) return at;
+    putFrameHeader(target, at, length, DATA, head < 0 ? END_STREAM : 0, Math.abs(head));
+    return at + FRAME_HEADER_BYTES;
+  }
+
+  private writeCorked(transport: Transport): boolean {
+    const headers = Buffer.allocUnsafe(this.count * FRAME_HEADER_BYTES);
+    let at = 0;
+    let room = true;
+    transport.cork();
+    for (let i = 0; i < this.count; i++) {
+      const body = this.bodies[i] as Uint8Array;
+      const end = this.putHead(headers, at, i, body.length);
+      if (end > at) room = transport.write(headers.subarray(at, end));
+      if (body.length > 0) room = transport.write(body);
+      at = end;
+    }
+    transport.uncork();
+    return room;
   }
 }

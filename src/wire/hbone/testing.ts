@@ -69,8 +69,9 @@ export class ManualTransport implements Transport {
   destroyed = false;
   private corked = false;
 
-  write(chunk: Uint8Array): boolean {
+  write(chunk: Uint8Array, done?: () => void): boolean {
     this.chunks.push(Buffer.from(chunk));
+    done?.();
     if (!this.corked) this.writes++;
     return !this.full;
   }

@@ -7,8 +7,12 @@ import type { HboneLimits } from './limits.ts';
 
 /** What a session writes to. A `tls.TLSSocket` or `net.Socket` is one. */
 export interface Transport {
-  /** Takes ownership of `chunk`: its bytes must not change afterwards. False: full, wait for `transportDrained()`. */
-  write(chunk: Uint8Array): boolean;
+  /**
+   * Takes ownership of `chunk` until `done`, or for good without it: its bytes do not change meanwhile.
+   * False: full, wait for `transportDrained()`.
+   * @param done called once when the bytes are needed no more, also when they could not be sent
+   */
+  write(chunk: Uint8Array, done?: () => void): boolean;
   cork(): void;
   uncork(): void;
   /** Flushes what was written, then closes the writing side. */
