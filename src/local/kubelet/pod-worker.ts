@@ -207,7 +207,7 @@ export class PodWorker {
       return;
     }
     await this.#retrying('FailedCreatePodSandBox', 'Failed to create pod sandbox', async () => {
-      const sandbox = network.addPod(this.uid, this.#pod.status?.podIP);
+      const sandbox = await network.addPod(this.uid, this.#pod.status?.podIP);
       await enrol(this.#pod, sandbox);
       this.#netns = sandbox.netns;
       this.#ip = sandbox.ip;

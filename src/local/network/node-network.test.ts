@@ -43,11 +43,11 @@ function define(): void {
   before(async () => {
     mountTmpfs('/run');
     makeFabric();
-    nodes = [NodeNetwork.create('node-1', 1), NodeNetwork.create('node-2', 2)];
+    nodes = [await NodeNetwork.create('node-1', 1), await NodeNetwork.create('node-2', 2)];
     NodeNetwork.connect(nodes);
-    one = (nodes[0] as NodeNetwork).addPod('uid-one');
-    two = (nodes[1] as NodeNetwork).addPod('uid-two');
-    beside = (nodes[0] as NodeNetwork).addPod('uid-beside');
+    one = await (nodes[0] as NodeNetwork).addPod('uid-one');
+    two = await (nodes[1] as NodeNetwork).addPod('uid-two');
+    beside = await (nodes[0] as NodeNetwork).addPod('uid-beside');
     await greet(one.netns, 8080, 'one');
     await greet(two.netns, 8080, 'two');
     await applyNft((nodes[0] as NodeNetwork).netns, rules(['10.244.1.2', '10.244.2.2']));
@@ -111,19 +111,19 @@ function define(): void {
     await assert.rejects(ask(one.netns, '10.96.0.7', 80), { code: 'ECONNREFUSED' });
   });
 
-  test('a pod gets the address again that it had, and none that another has', () => {
+  test('a pod gets the address again that it had, and none that another has', async () => {
     const [node] = nodes as [NodeNetwork];
-    node.addPod('uid-three', '10.244.1.77');
-    assert.equal(node.addPod('uid-four', '10.244.1.77').ip === '10.244.1.77', false);
+    await node.addPod('uid-three', '10.244.1.77');
+    assert.equal((await node.addPod('uid-four', '10.244.1.77')).ip === '10.244.1.77', false);
     node.removePod('uid-three');
-    assert.equal(node.addPod('uid-five', '10.244.1.77').ip, '10.244.1.77');
-    assert.equal(node.addPod('uid-six', '10.99.0.1').ip.startsWith('10.244.1.'), true);
+    assert.equal((await node.addPod('uid-five', '10.244.1.77')).ip, '10.244.1.77');
+    assert.equal((await node.addPod('uid-six', '10.99.0.1')).ip.startsWith('10.244.1.'), true);
   });
 
-  test('a full node says so', () => {
+  test('a full node says so', async () => {
     const [node] = nodes as [NodeNetwork];
-    assert.throws(() => {
-      for (let i = 0; i < 300; i++) node.addPod(`uid-many-${i}`);
+    await assert.rejects(async () => {
+      for (let i = 0; i < 300; i++) await node.addPod(`uid-many-${i}`);
     }, /no address left/);
   });
 }

@@ -9,6 +9,7 @@ import { FABRIC_BRIDGE, FABRIC_GATEWAY, FABRIC_RANGE, nodeIp, podGatewayOf, podR
 
 const FIRST_POD = 2;
 const LAST_POD = 254;
+const OPERATIONAL_MS = 1000;
 
 export interface PodSandbox {
   readonly netns: Netns;
@@ -70,7 +71,7 @@ export class NodeNetwork {
     this.#links = new Links(netns);
   }
 
-  static create(name: string, index: number): NodeNetwork {
+  static async create(name: string, index: number): Promise<NodeNetwork> {
     const netnsPath = `/run/netns/node-${name}`;
     const node = new NodeNetwork(name, index, Netns.createAt(netnsPath), netnsPath);
     using room = Netns.current();
@@ -85,6 +86,7 @@ export class NodeNetwork {
     links.addAddress('cni0', { ip: podGatewayOf(index), length: node.podCidr.length });
     forwarding(node.netns, 'cni0', 'eth0');
     fabric.setRoute({ destination: node.podCidr, via: node.ip, device: FABRIC_BRIDGE });
+    await operational(() => fabric.isOperational(`node${index}`) && links.isOperational('eth0'));
     return node;
   }
 
@@ -100,7 +102,7 @@ export class NodeNetwork {
    * @param wanted an address of this node that the pod had before; given again if it is free
    * @throws Error when no address is left
    */
-  addPod(uid: string, wanted?: string): PodSandbox {
+  async addPod(uid: string, wanted?: string): Promise<PodSandbox> {
     const known = this.#byPod.get(uid);
     if (known !== undefined) return known;
     const ip = this.#allocate(wanted);
@@ -126,7 +128,8 @@ export class NodeNetwork {
       throw error;
     }
     const sandbox = { netns, netnsPath, ip };
-    this.#byPod.set(uid, sandbox);
+    this.#byPod.set(uid, sandbox); // before waiting: a pod may be removed meanwhile
+    await operational(() => !this.#byPod.has(uid) || this.#links.isOperational(interfaceOf(uid)));
     return sandbox;
   }
 
@@ -160,6 +163,15 @@ export class NodeNetwork {
       `node \`${this.name}\` has no address left: it runs ${this.#taken.size} pods; start the mesh with more --nodes`,
     );
   }
+}
+
+/**
+ * Waits until the kernel passes packets: what is sent before is lost, and TCP tries again only a second later. After that
+ * second it goes on in any case: a slow start is better than none.
+ */
+async function operational(ready: () => boolean): Promise<void> {
+  const end = performance.now() + OPERATIONAL_MS;
+  while (!ready() && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
 /** Interface names have 15 characters at most. */

@@ -41,7 +41,8 @@ async function main(): Promise<void> {
     ownRun(settings.stateDir);
     makeFabric(); // the API listens on it
     const apiReady = api.start();
-    const nodes = Array.from({ length: settings.nodes }, (_, i) => NodeNetwork.create(`node-${i + 1}`, i + 1));
+    const indexes = Array.from({ length: settings.nodes }, (_, i) => i + 1);
+    const nodes = await Promise.all(indexes.map((index) => NodeNetwork.create(`node-${index}`, index)));
     NodeNetwork.connect(nodes);
     await Promise.all([apiReady, openEgress((ip, port) => supervised.dial(ip, port))]);
     const client = await connectKube({ kubeconfig: ROOM_KUBECONFIG });
