@@ -300,7 +300,7 @@ function define(): void {
         ],
       });
       await create('unmounted', {
-        containers: [shell('cat /late/a; sleep 100', { volumeMounts: [{ name: 'late', mountPath: '/late' }] })],
+        containers: [shell('cat /late/a; echo; sleep 100', { volumeMounts: [{ name: 'late', mountPath: '/late' }] })],
         volumes: [{ name: 'late', configMap: { name: 'late' } }],
       });
       const reasonOf = (each: Pod) => each.status?.containerStatuses?.[0]?.state?.waiting?.reason;
@@ -348,11 +348,8 @@ function define(): void {
       await run('probed', 'touch /tmp/dead');
       const again = await until('probed', (each) => each.status?.containerStatuses?.[0]?.restartCount === 1);
       assert.ok([143, 137].includes(again.status?.containerStatuses?.[0]?.lastState?.terminated?.exitCode ?? 0));
-      assert.ok(
-        (await eventsOf('probed', 'Unhealthy')).some(
-          (text) => text === 'Liveness probe failed: HTTP probe failed with statuscode: 500',
-        ),
-      );
+      const message = 'Liveness probe failed: HTTP probe failed with statuscode: 500';
+      await eventually(async () => (await eventsOf('probed', 'Unhealthy')).includes(message));
     });
 
     test('a pod is ended in order: preStop, SIGTERM, its grace, and then the object is gone', async () => {
