@@ -57,6 +57,7 @@ export class Discovery {
 /**
  * Applies all manifests; several at a time where order does not matter.
  * @param namespace  for namespaced objects that name none
+ * @returns both in the order of the manifests
  */
 export async function applyManifests(
   client: HttpKubeClient,
@@ -82,7 +83,10 @@ export async function applyManifests(
   }
   const rest = manifests.filter((m) => !needed.has(m.object.kind));
   for (let start = 0; start < rest.length; start += 16) await Promise.all(rest.slice(start, start + 16).map(one));
-  return { applied, refused };
+  const place = new Map(manifests.map((manifest, i) => [manifest, i]));
+  const asWritten = (a: { manifest: Manifest }, b: { manifest: Manifest }): number =>
+    (place.get(a.manifest) ?? 0) - (place.get(b.manifest) ?? 0);
+  return { applied: applied.sort(asWritten), refused: refused.sort(asWritten) };
 }
 
 async function applyOne(
