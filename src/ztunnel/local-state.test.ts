@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { parse } from 'yaml';
-import { policyJson } from './admin/state-json.ts';
+import { plainWorld } from '../model/plain-world.ts';
+import { somePolicy, someService, someWorkload } from '../model/testing/arbitrary.ts';
+import type { PortMapping, Service, Workload } from '../model/workload.ts';
+import { serviceKey } from '../model/workload.ts';
+import { readDump } from '../wire/dump/decode.ts';
+import { policyJson, serviceJson, staticConfigJson, workloadJson } from './admin/state-json.ts';
 import { parseLocalState } from './local-state.ts';
 
 const YAML = `
@@ -64,26 +69,32 @@ test('workloads, services and policies in the shape of the dump', () => {
   assert.deepEqual(policyJson(policy!).rules, parse(YAML).policies[0].rules, 'what was read is dumped alike');
 });
 
+const policy = (rules: string): string =>
+  `policies: [{ name: a, namespace: b, scope: Namespace, action: Allow, rules: ${rules} }]`;
 const refused: { name: string; yaml: string; why: RegExp }[] = [
-  { name: 'a list', yaml: '[]', why: /local state is no mapping/ },
-  { name: 'an unknown part', yaml: 'pods: []', why: /local state\.pods is unknown/ },
-  { name: 'a typo', yaml: 'workloads: [{ name: a, protocl: HBONE }]', why: /workloads\[0\]\.protocl is unknown/ },
-  { name: 'no name', yaml: 'workloads: [{}]', why: /workloads\[0\]\.name is missing/ },
-  { name: 'an address', yaml: 'workloads: [{ name: a, workloadIps: [x] }]', why: /workloadIps\[0\]: `x` is not an IP/ },
-  { name: 'a protocol', yaml: 'workloads: [{ name: a, protocol: UDP }]', why: /protocol is not one of hbone, tcp/ },
-  { name: 'a service key', yaml: 'workloads: [{ name: a, services: { x: {} } }]', why: /not namespace\/hostname/ },
-  { name: 'a port', yaml: 'services: [{ name: a, hostname: b, ports: { 80: x } }]', why: /bad port `80`/ },
+  { name: 'a list', yaml: '[]', why: /local state is `\[\]`; it must be a map/ },
+  { name: 'an unknown part', yaml: 'pods: []', why: /local state\.pods is no known field/ },
   {
-    name: 'a condition',
-    yaml: 'policies: [{ name: a, rules: [[[{ principals: [{ Like: x }] }]]] }]',
-    why: /none of Exact, Prefix/,
+    name: 'a typo',
+    yaml: 'workloads: [{ name: a, protocl: HBONE }]',
+    why: /workloads\[0\]\.protocl is no known field/,
   },
+  { name: 'no name', yaml: 'workloads: [{}]', why: /workloads\[0\]\.name is missing/ },
+  { name: 'an address', yaml: 'workloads: [{ name: a, workloadIps: [x] }]', why: /workloadIps\[0\] is `"x"`/ },
+  { name: 'a protocol', yaml: 'workloads: [{ name: a, protocol: UDP }]', why: /must be one of TCP, HBONE/ },
+  { name: 'a port', yaml: 'services: [{ hostname: b, ports: { 80: x } }]', why: /ports\.80 is `"x"`/ },
+  {
+    name: 'a policy without action',
+    yaml: 'policies: [{ name: a, namespace: b, scope: Global }]',
+    why: /action is missing/,
+  },
+  { name: 'a condition', yaml: policy('[[[{ principals: [{ Like: x }] }]]]'), why: /one of Exact, Prefix/ },
   {
     name: 'a condition with a typo, which would widen the policy',
-    yaml: 'policies: [{ name: a, rules: [[[{ principal: [] }]]] }]',
-    why: /principal is unknown/,
+    yaml: policy('[[[{ principal: [] }]]]'),
+    why: /principal is no known field/,
   },
-  { name: 'nesting', yaml: 'policies: [{ name: a, rules: [{ principals: [] }] }]', why: /rules\[0\] is no list/ },
+  { name: 'nesting', yaml: policy('[{ principals: [] }]'), why: /rules\[0\] .*must be a list/ },
 ];
 for (const c of refused)
   test(`refused with its place: ${c.name}`, () => {
@@ -99,4 +110,65 @@ test('any JSON: a state or problems, nothing thrown', () =>
     fc.property(fc.constantFrom('workloads', 'services', 'policies'), fc.array(fc.jsonValue()), (key, items) => {
       parseLocalState({ [key]: items });
     }),
+  ));
+
+/** What the JSON has no place for: application protocols, second mappings of a port, preferences that nobody asks for. */
+const ports = (mappings: readonly PortMapping[]): PortMapping[] =>
+  [...new Map(mappings.map((m) => [m.servicePort, { ...m, appProtocol: 'unknown' as const }])).values()].sort(
+    (a, b) => a.servicePort - b.servicePort,
+  );
+const plainService = (s: Service): Service => ({
+  ...s,
+  ports: ports(s.ports),
+  ingressUseWaypoint: false,
+  loadBalancing:
+    s.loadBalancing.mode === 'unspecified' && s.loadBalancing.healthPolicy === 'onlyHealthy'
+      ? { ...s.loadBalancing, preferences: [] }
+      : s.loadBalancing,
+});
+const plainWorkload = (w: Workload): Workload => ({
+  ...w,
+  services: new Map([...w.services].map(([key, mappings]) => [key, ports(mappings)])),
+});
+
+test('what the dump shows of a local state reads back as that state', () =>
+  fc.assert(
+    fc.property(
+      fc.array(someWorkload),
+      fc.array(someService),
+      fc.array(somePolicy),
+      (workloads, services, policies) => {
+        const state = parseLocalState(JSON.parse(JSON.stringify(staticConfigJson(workloads, services, policies))));
+        assert.ok(state.ok, state.ok ? '' : state.error.join());
+        assert.deepEqual(state.value.addresses, [
+          ...services.map((service) => ({ kind: 'service', service: plainService(service) })),
+          ...workloads.map((workload) => ({ kind: 'workload', workload: plainWorkload(workload) })),
+        ]);
+        assert.deepEqual(state.value.policies, policies);
+      },
+    ),
+  ));
+
+test('the dump itself reads back with the members that are endpoints', () =>
+  fc.assert(
+    fc.property(
+      fc.uniqueArray(someWorkload, { selector: (w) => w.uid }),
+      fc.uniqueArray(someService, { selector: serviceKey }),
+      (workloads, services) => {
+        const world = plainWorld('', workloads, services, []);
+        const dump = {
+          workloads: workloads.map(workloadJson),
+          services: services.map((s) => serviceJson(s, world.endpoints(serviceKey(s)))),
+        };
+        const read = readDump(JSON.parse(JSON.stringify(dump)));
+        assert.deepEqual(read.problems, []);
+        const again = plainWorld('', read.workloads, read.services, []);
+        for (const s of services) {
+          const members = (of: typeof world) => of.endpoints(serviceKey(s)).map((e) => [e.workload.uid, e.ports]);
+          const sorted = (list: ReturnType<typeof members>) =>
+            list.map(([uid, mapped]) => [uid, [...(mapped as Map<number, number>)].sort((a, b) => a[0] - b[0])]);
+          assert.deepEqual(sorted(members(again)), sorted(members(world)));
+        }
+      },
+    ),
   ));

@@ -1,6 +1,7 @@
 // The small forms inside workloads and services: addresses `network/ip`, references to gateways, maps of ports.
 
 import { type Cidr, type Ip, parseCidr, parseIp } from '../../model/ip.ts';
+import { HBONE_PORT } from '../../model/ports.ts';
 import type { GatewayAddress, NetworkAddress, PortMapping } from '../../model/workload.ts';
 import type { Node } from './read.ts';
 
@@ -41,7 +42,8 @@ export function readGateway(node: Node): GatewayAddress | undefined {
   const fields = node.fields();
   const destination = fields.get('destination');
   const text = destination.text();
-  const hbonePort = fields.get('hboneMtlsPort').number(MAX_PORT);
+  const port = fields.get('hboneMtlsPort');
+  const hbonePort = port.absent ? HBONE_PORT : port.number(MAX_PORT);
   const address = networkAddress(text);
   if (address !== undefined) return { destination: { kind: 'address', ...address }, hbonePort };
   const { namespace, hostname } = readServiceKey(destination, text);

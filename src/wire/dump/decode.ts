@@ -57,11 +57,11 @@ export function decodeLocalState(value: unknown): Result<DumpedState, NonEmpty<D
 const DEFAULT_SETTINGS: DumpedSettings = { network: '', clusterDomain: 'cluster.local' };
 const LOCAL_FIELDS: ReadonlySet<string> = new Set(['workloads', 'services', 'policies']);
 
-function read(value: unknown, strict: boolean) {
+function read(value: unknown, local: boolean) {
   const problems: DumpProblem[] = [];
   const [fields] = readEach([new Node(value ?? {}, '')], problems, (node) => {
     const top = node.fields();
-    if (strict) top.only(LOCAL_FIELDS);
+    if (local) top.only(LOCAL_FIELDS);
     return top;
   });
   const items = <T>(name: string, one: (node: Node) => T): T[] => {
@@ -69,10 +69,10 @@ function read(value: unknown, strict: boolean) {
     const [list] = readEach([fields.get(name)], problems, (node) => node.list());
     return readEach(list ?? [], problems, one);
   };
-  const services = items('services', (node) => readService(node, strict));
-  const workloads = items('workloads', (node) => readWorkload(node, strict));
-  const policies = items('policies', (node) => readPolicy(node, strict));
-  const staged = strict || fields === undefined ? [] : readStaged(fields, problems);
+  const services = items('services', (node) => readService(node, local));
+  const workloads = items('workloads', (node) => readWorkload(node, local));
+  const policies = items('policies', (node) => readPolicy(node, local));
+  const staged = local || fields === undefined ? [] : readStaged(fields, problems);
   const state: DumpedState = {
     workloads: joinMembership(workloads, services, staged),
     services: services.map(({ service }) => service),

@@ -15,9 +15,9 @@ const FIELDS: ReadonlySet<string> = new Set(['name', 'namespace', 'scope', 'acti
 const MAX_PORT = 65535;
 
 /** Scope and action have no default: a policy that is read as another one is worse than none. */
-export function readPolicy(node: Node, strict: boolean): Policy {
+export function readPolicy(node: Node, local: boolean): Policy {
   const fields = node.fields();
-  if (strict) fields.only(FIELDS);
+  if (local) fields.only(FIELDS);
   const name = fields.get('name').text();
   const namespace = fields.get('namespace').text();
   const scope = fields.get('scope');

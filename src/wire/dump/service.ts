@@ -56,14 +56,15 @@ export interface DumpedService {
   readonly endpoints: ReadonlyMap<WorkloadUid, readonly PortMapping[]>;
 }
 
-export function readService(node: Node, strict: boolean): DumpedService {
+/** @param local written by hand: nothing unknown may be in it, and what is always the same may be left out */
+export function readService(node: Node, local: boolean): DumpedService {
   const fields = node.fields();
-  if (strict) fields.only(FIELDS);
+  if (local) fields.only(FIELDS);
   const families = fields.get('ipFamilies');
   const service: Service = {
     name: fields.get('name').textOr(''),
-    namespace: fields.get('namespace').text(),
-    hostname: fields.get('hostname').text(),
+    namespace: local ? fields.get('namespace').textOr('default') : fields.get('namespace').text(),
+    hostname: fields.get('hostname').text().toLowerCase(),
     vips: fields.get('vips').list().map(readNetworkAddress),
     cidrVips: fields.get('cidrVips').list().map(readNetworkRange),
     ports: readPorts(fields.get('ports')),

@@ -54,18 +54,21 @@ const FIELDS: ReadonlySet<string> = new Set([
 const MAX_CAPACITY = 2 ** 32 - 1;
 const MAX_PORT = 65535;
 
-export function readWorkload(node: Node, strict: boolean): Workload {
+/** @param local written by hand: nothing unknown may be in it, and what is always the same may be left out */
+export function readWorkload(node: Node, local: boolean): Workload {
   const fields = node.fields();
-  if (strict) fields.only(FIELDS);
+  if (local) fields.only(FIELDS);
+  const name = local ? fields.get('name').text() : fields.get('name').textOr('');
+  const namespace = local ? fields.get('namespace').textOr('default') : fields.get('namespace').text();
   const text = (name: string, otherwise = ''): string => fields.get(name).textOr(otherwise);
   const locality = fields.get('locality');
   const place = (name: string): string => (locality.absent ? '' : locality.fields().get(name).textOr(''));
   const capacity = fields.get('capacity');
   const workloadType = fields.get('workloadType');
   return {
-    uid: fields.get('uid').text(),
-    name: text('name'),
-    namespace: fields.get('namespace').text(),
+    uid: local ? text('uid', `Kubernetes//Pod/${namespace}/${name}`) : fields.get('uid').text(),
+    name,
+    namespace,
     addresses: fields.get('workloadIps').list().map(readIp),
     hostname: text('hostname'),
     network: text('network'),

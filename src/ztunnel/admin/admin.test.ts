@@ -211,7 +211,7 @@ test('all fields of a workload, a service and a policy', () => {
       ),
     ),
   ) as Dump;
-  assert.deepEqual(svc.cidrVips, ['/10.0.0.0/8']);
+  assert.deepEqual(svc.cidrVips, [{ network: '', cidr: '10.0.0.0/8' }]);
   assert.deepEqual(svc.weightedWaypoints, [
     { destination: { destination: 'n/10.9.9.9', hboneMtlsPort: 15008 }, weight: 3 },
   ]);

@@ -75,7 +75,7 @@ export function serviceJson(s: Service, endpoints: readonly Endpoint[]): JsonRec
     namespace: s.namespace,
     hostname: s.hostname,
     vips: s.vips.map(({ network, ip }) => `${network}/${ip}`),
-    cidrVips: list(s.cidrVips.map(({ network, range }) => `${network}/${range.ip}/${range.length}`)),
+    cidrVips: list(s.cidrVips.map(({ network, range }) => ({ network, cidr: `${range.ip}/${range.length}` }))),
     ports: portTable(s.ports),
     endpoints: Object.fromEntries(endpoints.map((endpoint) => [endpoint.workload.uid, endpointJson(endpoint)])),
     subjectAltNames: s.subjectAltNames.map(
