@@ -4,7 +4,7 @@
 import type { Server } from 'node:http';
 import { DEFAULT_AMBIENT_OPTIONS, deriveAmbient } from '../derive/ambient.ts';
 import type { KubeClient } from '../kube/client/types.ts';
-import type { Clock } from '../platform/clock.ts';
+import { type Clock, sleep } from '../platform/clock.ts';
 import { logger } from '../telemetry/log.ts';
 import { acceptsOpenMetrics, CONTENT_TYPE_OPENMETRICS, CONTENT_TYPE_TEXT } from '../telemetry/openmetrics.ts';
 import { DELTA_METHOD, DiscoveryServer } from './ads/server.ts';
@@ -102,15 +102,17 @@ export async function startControl({ config, kube, clock, version }: ControlOpti
   try {
     const meshConfigMap = revision === 'default' ? 'istio' : `istio-${revision}`;
     const [store] = await Promise.all([
-      CaStore.open({
-        kube,
-        namespace,
-        clock,
-        organization: 'cluster.local',
-        rsaBits: ca.rsaBits,
-        overlapMs: ca.defaultTtlSeconds * 1000,
-        signal,
-      }),
+      onceReachable(clock, signal, () =>
+        CaStore.open({
+          kube,
+          namespace,
+          clock,
+          organization: 'cluster.local',
+          rsaBits: ca.rsaBits,
+          overlapMs: ca.defaultTtlSeconds * 1000,
+          signal,
+        }),
+      ),
       watchCluster({ kube, ambient, metrics, systemNamespace: namespace, meshConfigMap, signal }),
     ]);
     discovery.start();
@@ -167,6 +169,22 @@ export async function startControl({ config, kube, clock, version }: ControlOpti
   } catch (error) {
     await stop();
     throw error;
+  }
+}
+
+const REACH_AGAIN_MS = 500;
+
+/** An API server that is not there yet is waited for; what it answers, or a bad authority, is final. */
+async function onceReachable<T>(clock: Clock, signal: AbortSignal, run: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await run();
+    } catch (error) {
+      const isLost = error instanceof Error && 'code' in error && typeof error.code === 'string';
+      if (!isLost || signal.aborted) throw error;
+      if (attempt % 10 === 1) log.warn('the Kubernetes API cannot be reached; trying again', { error });
+      await sleep(clock, REACH_AGAIN_MS, signal).catch(() => {});
+    }
   }
 }
 

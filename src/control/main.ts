@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import module from 'node:module';
 import { availableParallelism, hostname } from 'node:os';
 import { parseArgs } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
 import { connectKube } from '../kube/client/client.ts';
 import { systemClock } from '../platform/clock.ts';
 import { configureLogging, flushLogs, logger } from '../telemetry/log.ts';
@@ -11,6 +12,9 @@ import { readConfig } from './config.ts';
 import { startControl } from './control.ts';
 
 module.enableCompileCache();
+// Taking in a large cluster makes much short-lived garbage. Without this V8 gives it ever more room and keeps that:
+// 335 MB instead of 205 MB with 10,000 pods and 1,000 services.
+setFlagsFromString('--semi-space-growth-factor=1');
 
 const log = logger('control');
 const EXIT_FAILURE = 1;

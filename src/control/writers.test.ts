@@ -14,6 +14,7 @@ import {
 } from '../kube/client/resources.ts';
 import { KubeError, type KubeObject } from '../kube/client/types.ts';
 import { MemoryKubeClient } from '../kube/testing/memory-client.ts';
+import { systemClock } from '../platform/clock.ts';
 import { addPod, SYSTEM, startTestControl, type TestControl, until } from './testing/control.ts';
 
 const running: AsyncDisposable[] = [];
@@ -214,4 +215,19 @@ test('readiness, metrics, and debugging for callers on this host', async () => {
   const { body } = await test.get('/metrics', 'metrics');
   for (const name of ['pilot_info{version="test"} 1', 'pilot_services 0', 'citadel_server_root_cert_expiry_timestamp '])
     assert.ok(body.includes(name), name);
+});
+
+test('an API server that is not there yet is waited for', async () => {
+  const kube = new MemoryKubeClient();
+  let refusals = 3;
+  kube.onRequest = ({ plural }) => {
+    if (plural === 'secrets' && refusals-- > 0)
+      throw Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:6443'), { code: 'ECONNREFUSED' });
+  };
+  const test = await startTestControl({
+    kube,
+    clock: { ...systemClock, after: (_ms, action) => systemClock.after(0, action) },
+  });
+  running.push(test);
+  assert.ok(refusals < 0);
 });
