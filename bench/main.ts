@@ -7,11 +7,12 @@ import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { mountTmpfs } from '../src/platform/linux/mounts.ts';
 import type { Part, PartOptions } from './part.ts';
+import { control } from './parts/control.ts';
 import { l4 } from './parts/l4.ts';
 import { room } from './parts/room.ts';
 import { judge, machine, type PartResult, table, writeJson } from './report.ts';
 
-const PARTS: readonly Part[] = [l4, room];
+const PARTS: readonly Part[] = [l4, room, control];
 const INSIDE = 'AMBIT_BENCH_INSIDE';
 
 function positive(text: string): number {
