@@ -16,7 +16,6 @@ import { issueServing, ServingCertificate, servingNames } from './ca/serving.ts'
 import { CaStore } from './ca/store.ts';
 import { rootBundle, type Trust } from './ca/trust.ts';
 import type { ControlConfig, Listen } from './config.ts';
-import { GatewayClasses } from './gateway-classes.ts';
 import { GrpcServer } from './grpc/server.ts';
 import { json, localOnly, portOf, serveHttp, text } from './http.ts';
 import { electLeader } from './leader.ts';
@@ -197,11 +196,10 @@ function leaderWork(deps: {
   readonly metrics: ControlMetrics;
 }): { readonly start: (signal: AbortSignal) => void; readonly trustChanged: () => void } {
   const { config, kube, clock, ambient, store, metrics } = deps;
-  const { sources } = ambient.inputs;
   const roots = new RootCertificates({
     kube,
     clock,
-    namespaces: sources.namespaces,
+    namespaces: ambient.inputs.sources.namespaces,
     always: new Set([...config.ca.trustedNodeAccounts].map((account) => account.split('/', 1)[0] as string)),
     roots: () => rootBundle(store.trust),
   });
@@ -209,7 +207,6 @@ function leaderWork(deps: {
     roots,
     new StatusWriter({ kube, reports: ambient.reports, clock, metrics }),
     new VirtualAddresses({ kube, clock, entries: ambient.serviceEntries }),
-    new GatewayClasses({ kube, clock, classes: sources.gatewayclasses }),
   ];
   let upkeep: WorkQueue | undefined;
   return {

@@ -46,7 +46,7 @@ export const MANAGED_GATEWAYS: ReadonlySet<string> = new Set([
 
 export const MESH_CONTROLLER = 'istio.io/mesh-controller';
 
-/** The classes that come with the mesh, and the controllers whose classes it answers for. */
+/** Istio's own gateway classes and their controllers: the control plane answers for classes of these controllers. */
 export const BUILT_IN_CLASSES: Readonly<Record<string, string>> = {
   istio: 'istio.io/gateway-controller',
   'istio-waypoint': MESH_CONTROLLER,
