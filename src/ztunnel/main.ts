@@ -35,7 +35,8 @@ async function parseYaml(text: string, what: string): Promise<unknown> {
 }
 
 async function readConfig(): Promise<Config> {
-  const { env } = process;
+  // What the control plane is told of our version, unless the pod says another.
+  const env: NodeJS.ProcessEnv = { ISTIO_META_ISTIO_VERSION: packageJson.version, ...process.env };
   const mesh: unknown = existsSync(MESH_CONFIG)
     ? await parseYaml(readFileSync(MESH_CONFIG, 'utf8'), MESH_CONFIG)
     : undefined;
