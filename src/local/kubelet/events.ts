@@ -8,8 +8,8 @@ import { type Pod, podName, podNamespace, podUid, timestamp } from './types.ts';
 
 const MAX_WAITING = 1000;
 const MAX_REMEMBERED = 1000;
-/** The first moments of a pod belong to its start. */
-const DELAY_MS = 50;
+/** What goes well is told a little later: the first moments of a pod belong to its start. */
+const DELAY_MS = { Normal: 500, Warning: 20 } as const;
 
 interface Occurrence {
   readonly pod: Pod;
@@ -23,10 +23,10 @@ interface Occurrence {
 export class EventRecorder {
   readonly #client: KubeClient;
   readonly #node: string;
-  readonly #waiting: Occurrence[] = [];
+  readonly #waiting: Record<Occurrence['type'], Occurrence[]> = { Normal: [], Warning: [] };
   /** What was written before: key → name and count. */
   readonly #known = new Map<string, { name: string; count: number }>();
-  #working = false;
+  readonly #working = { Normal: false, Warning: false };
 
   constructor(client: KubeClient, node: string) {
     this.#client = client;
@@ -34,22 +34,23 @@ export class EventRecorder {
   }
 
   record(pod: Pod, type: 'Normal' | 'Warning', reason: string, message: string, container?: string): void {
-    if (this.#waiting.length >= MAX_WAITING) return;
-    this.#waiting.push({ pod, type, reason, message: message.slice(0, 1024), container, at: new Date() });
-    if (this.#working) return;
-    this.#working = true;
-    setTimeout(() => void this.#work(), DELAY_MS).unref();
+    if (this.#waiting[type].length >= MAX_WAITING) return;
+    this.#waiting[type].push({ pod, type, reason, message: message.slice(0, 1024), container, at: new Date() });
+    if (this.#working[type]) return;
+    this.#working[type] = true;
+    setTimeout(() => void this.#work(type), DELAY_MS[type]).unref();
   }
 
-  async #work(): Promise<void> {
-    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+  async #work(type: Occurrence['type']): Promise<void> {
+    const waiting = this.#waiting[type];
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
       try {
         await this.#write(next);
       } catch {
         // Lost: the API is away, or the namespace is being deleted.
       }
     }
-    this.#working = false;
+    this.#working[type] = false;
   }
 
   async #write({ pod, type, reason, message, container, at }: Occurrence): Promise<void> {

@@ -47,6 +47,7 @@ const FORCED_GRACE_SECONDS = 1;
 const DELETE_RETRY_MS = 200;
 const NODES_FOLDER = '/run/ambit/nodes';
 const SOCKETS_FOLDER = '/run/ambit/kubelet';
+/** Where the mesh's own parts find compiled code of their bundles, kept from one room to the next. */
 const COMPILE_CACHE = '/run/ambit-compile-cache';
 
 /** What all nodes of a room share, by the client that they have in common. */
@@ -94,6 +95,8 @@ class NodeKubelet implements Kubelet {
   constructor(options: KubeletOptions) {
     const { node, client, stateDir } = options;
     const { objects, images, hostFiles } = sharedBy(options);
+    const compileCache = join(dirname(stateDir), '.compile-cache');
+    mkdirSync(compileCache, { recursive: true, mode: 0o700 });
     const folder = join(NODES_FOLDER, node.name);
     for (const name of ['ztunnel', 'istio-cni', 'host']) mkdirSync(join(folder, name), { recursive: true });
     mkdirSync(SOCKETS_FOLDER, { recursive: true, mode: 0o700 });
@@ -122,12 +125,8 @@ class NodeKubelet implements Kubelet {
         );
       },
       imageEnvironment: (image, pod) => imageEnvironment(image, pod, node.name),
-      imageMounts: (image) => {
-        const from = process.env.NODE_COMPILE_CACHE;
-        return image.system && from !== undefined
-          ? [{ from, at: COMPILE_CACHE, readOnly: false, kind: 'directory' }]
-          : [];
-      },
+      imageMounts: (image) =>
+        image.system ? [{ from: compileCache, at: COMPILE_CACHE, readOnly: false, kind: 'directory' }] : [],
       logFolder: (pod) => join(stateDir, 'logs', 'pods', `${podNamespace(pod)}_${podName(pod)}_${podUid(pod)}`),
     };
     objects.onChange((namespace) => {
@@ -174,11 +173,11 @@ class NodeKubelet implements Kubelet {
     const grace = pod.metadata?.deletionGracePeriodSeconds ?? pod.spec?.terminationGracePeriodSeconds ?? 30;
     const worker = this.#workers.get(uid);
     if (this.#ending.has(uid)) {
-      void worker?.end(grace, true);
+      void worker?.end(grace, 'deleted');
       return;
     }
     const ending = (async () => {
-      await worker?.end(grace, true);
+      await worker?.end(grace, 'deleted');
       this.#workers.delete(uid);
       await this.#deleteObject(pod);
     })();
@@ -205,7 +204,7 @@ class NodeKubelet implements Kubelet {
   #gone(pod: Pod): void {
     const uid = podUid(pod);
     const worker = this.#workers.get(uid);
-    const ended = worker?.end(FORCED_GRACE_SECONDS, false) ?? Promise.resolve();
+    const ended = worker?.end(FORCED_GRACE_SECONDS, 'gone') ?? Promise.resolve();
     void ended.then(() => {
       this.#workers.delete(uid);
       rmSync(this.#services.logFolder(pod), { recursive: true, force: true });
@@ -235,7 +234,7 @@ class NodeKubelet implements Kubelet {
 
   async #endNow(worker: PodWorker, graceSeconds: number): Promise<void> {
     const beganMs = performance.now();
-    await worker.end(graceSeconds, false);
+    await worker.end(graceSeconds, 'roomEnds');
     const pod = `${podNamespace(worker.pod)}/${podName(worker.pod)}`;
     this.#services.log.info('pod ended with the room', { pod, ms: Math.round(performance.now() - beganMs) });
   }
@@ -243,7 +242,7 @@ class NodeKubelet implements Kubelet {
 
 function imageEnvironment(image: Image, pod: Pod, nodeName: string): Record<string, string> {
   return {
-    ...(image.system && process.env.NODE_COMPILE_CACHE !== undefined && { NODE_COMPILE_CACHE: COMPILE_CACHE }),
+    ...(image.system && { NODE_COMPILE_CACHE: COMPILE_CACHE }),
     ...(image.describesPod && {
       POD_NAME: podName(pod),
       POD_NAMESPACE: podNamespace(pod),

@@ -296,16 +296,19 @@ export class PodWorker {
 
   /**
    * Ends the pod and gives back what it had; resolves when nothing of it runs. Twice: the shorter grace counts.
-   * @param report whether the API is to hear how its containers ended
+   * @param why `deleted`: the API is to hear how its containers ended; `gone`: it knows the pod no more; `roomEnds`: what
+   *            the API knows stays, and the pod's network goes with the room
    */
-  async end(graceSeconds: number, report: boolean): Promise<void> {
+  async end(graceSeconds: number, why: 'deleted' | 'gone' | 'roomEnds'): Promise<void> {
+    const report = why === 'deleted';
     if (!report) this.#writer.close();
     const stopping = this.#stopContainers(graceSeconds);
     this.#ending ??= (async () => {
       this.#changed();
       await stopping;
       await this.#finished;
-      this.#release();
+      if (why === 'roomEnds') this.#tokens.close();
+      else this.#release();
       this.#changed();
       if (report) await this.#writer.settled;
       this.#writer.close();

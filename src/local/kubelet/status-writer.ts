@@ -6,6 +6,7 @@ import { type KubeClient, KubeError } from '../../kube/client/types.ts';
 import { RetryBackoff } from './backoff.ts';
 import { type Pod, type PodStatus, podName, podNamespace, podUid } from './types.ts';
 
+const SETTLE_MS = 5;
 const RETRY_FIRST_MS = 50;
 const RETRY_MAX_MS = 5_000;
 
@@ -50,8 +51,8 @@ export class StatusWriter {
   }
 
   async #run(): Promise<void> {
-    // One turn later, so that what changes together is written together.
-    await new Promise((resolve) => setImmediate(resolve));
+    // A moment later, so that what changes together is written together.
+    await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
     const retry = new RetryBackoff(RETRY_FIRST_MS, RETRY_MAX_MS);
     while (this.#dirty && !this.#closed) {
       this.#dirty = false;

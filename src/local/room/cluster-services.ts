@@ -1,5 +1,6 @@
 // Keeps the service rules of every node and the cluster's DNS in step with Services and EndpointSlices.
 
+import { setTimeout as delay } from 'node:timers/promises';
 import type { IEndpointSlice } from 'kubernetes-models/discovery.k8s.io/v1/EndpointSlice';
 import { startInformer } from '../../kube/client/informer.ts';
 import { ENDPOINT_SLICES, NAMESPACES, SERVICES } from '../../kube/client/resources.ts';
@@ -12,6 +13,9 @@ import type { NodeNetwork } from '../network/node-network.ts';
 import { serviceRules } from '../network/service-rules.ts';
 
 const DNS_PORT = 53;
+/** Short against the time that an endpoint takes to become ready, long against a burst of events. */
+const SETTLE_MS = 10;
+const RETRY_MS = 1_000;
 
 /**
  * Starts DNS and the rules; resolves when both stand for what the API holds now.
@@ -32,19 +36,24 @@ export async function startClusterServices(
   const slicesOf = (key: string): IEndpointSlice[] =>
     [...(byService.get(key) ?? [])].flatMap((slice) => slices.items.get(slice) ?? []);
 
+  const applied = new Map<NodeNetwork, string>();
   let dirty = true;
   let running: Promise<void> | undefined;
   const sync = (): Promise<void> => {
     dirty = true;
     running ??= (async () => {
       while (dirty) {
+        await delay(SETTLE_MS); // a burst of changes is one transaction
         dirty = false;
-        await new Promise((resolve) => setImmediate(resolve)); // a burst of changes is one transaction
         for (const node of nodes) {
+          const rules = serviceRules(node, services.items.values(), slicesOf);
+          if (applied.get(node) === rules) continue; // most changes are of endpoints that are not ready yet
           try {
-            await applyNft(node.netns, serviceRules(node, services.items.values(), slicesOf));
+            await applyNft(node.netns, rules);
+            applied.set(node, rules);
           } catch (error) {
             log(`service rules of \`${node.name}\` not applied: ${error instanceof Error ? error.message : error}`);
+            setTimeout(() => void sync(), RETRY_MS).unref();
           }
         }
       }
