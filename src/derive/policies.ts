@@ -1,7 +1,7 @@
 // Collections of policies for node proxies, and which of them a workload lists.
 
 import { principalOf } from '../model/identity.ts';
-import type { Policy } from '../model/policy.ts';
+import { NOTHING, type Policy } from '../model/policy.ts';
 import type { PolicyKey } from '../model/workload.ts';
 import type { Collection, Graph, Index, Reader } from './graph/graph.ts';
 import { indexSelectors, type Selecting, selecting } from './labels.ts';
@@ -10,7 +10,6 @@ import { metaKey } from './objects/meta.ts';
 import type { Pod } from './objects/pod.ts';
 import type { PeerAuthentication } from './objects/security.ts';
 import { type Conversion, convertAuthorizationPolicy } from './policy/authorization.ts';
-import { NOTHING } from './policy/match.ts';
 import {
   convertPeerAuthentication,
   type PeerAuthentications,

@@ -44,3 +44,19 @@ export interface PolicyMatch {
   readonly destinationPorts: readonly Predicate[];
   readonly notDestinationPorts: readonly Predicate[];
 }
+
+/** No condition at all: as a match it matches nothing. */
+export const NOTHING: PolicyMatch = {
+  namespaces: [],
+  notNamespaces: [],
+  serviceAccounts: [],
+  notServiceAccounts: [],
+  principals: [],
+  notPrincipals: [],
+  sourceIps: [],
+  notSourceIps: [],
+  destinationIps: [],
+  notDestinationIps: [],
+  destinationPorts: [],
+  notDestinationPorts: [],
+};

@@ -9,6 +9,7 @@ import type { SpiffeId } from '../model/identity.ts';
 import { decideInboundHbone, type InboundForward } from '../model/inbound.ts';
 import type { HostPort } from '../model/ip.ts';
 import { HBONE_PORT } from '../model/ports.ts';
+import { peerOf, sourcePeer } from '../model/traffic.ts';
 import { identityOf, type Workload } from '../model/workload.ts';
 import { createMeshServer, type MeshServer, type SecuredSocket } from '../platform/tls/index.ts';
 import { type Baggage, parseBaggage } from '../wire/baggage.ts';
@@ -32,7 +33,7 @@ import { type Connecting, ignoreErrors, localEnd, remoteEnd } from './endpoints.
 import { type Failure, failureOf, policyRejection } from './failure.ts';
 import { type ToApplication, toApplication } from './inbound-app.ts';
 import { judge } from './judge.ts';
-import { baggageOf, peerOf, sourcePeer } from './peer.ts';
+import { baggageOf } from './own-baggage.ts';
 import { drive } from './session-driver.ts';
 
 export interface InboundHboneOptions {
@@ -350,7 +351,7 @@ class InboundConnection extends TrackedConnection {
     this.count({
       direction: 'inbound',
       sourceAddress: this.#peer,
-      source: sourcePeer(decision.source, decision.source === undefined ? baggageIn(headers) : undefined),
+      source: decision.source === undefined ? sourcePeer(undefined, baggageIn(headers)) : peerOf(decision.source),
       sourceIdentity: this.#identity,
       destinationAddress: { ip: this.#local.ip, port: HBONE_PORT },
       hboneAuthority: this.#request.authority.slice(0, MAX_AUTHORITY),
@@ -425,10 +426,7 @@ class InboundConnection extends TrackedConnection {
   }
 }
 
-const baggageIn = (headers: HeaderList): Baggage | undefined => {
-  const values = headerValues(headers, 'baggage');
-  return values.length === 0 ? undefined : parseBaggage(values);
-};
+const baggageIn = (headers: HeaderList): Baggage => parseBaggage(headerValues(headers, 'baggage'));
 
 /** Of `forwarded` only `host=` is read, and only for telemetry. */
 function forwardedHost(header: string | undefined): string | undefined {

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import type { Connection } from '../model/connection.ts';
 import { decideInboundPlaintext } from '../model/inbound.ts';
 import type { HostPort } from '../model/ip.ts';
+import { peerOf } from '../model/traffic.ts';
 import type { Workload } from '../model/workload.ts';
 import { originalDestination } from '../platform/linux/sockets.ts';
 import type { ResetCode } from '../wire/hbone/index.ts';
@@ -14,7 +15,6 @@ import { type Connecting, ignoreErrors, localEnd, remoteEnd } from './endpoints.
 import { type Failure, failureOf, policyRejection } from './failure.ts';
 import { type ToApplication, toApplication } from './inbound-app.ts';
 import { judge } from './judge.ts';
-import { peerOf } from './peer.ts';
 
 /** The plaintext side of one pod: hand accepted sockets (paused, half-open allowed) to `accept`. */
 export class InboundPlaintext {

@@ -15,6 +15,7 @@ import {
   resolveOutbound,
 } from '../model/outbound.ts';
 import { unreachable } from '../model/result.ts';
+import { peerOf } from '../model/traffic.ts';
 import { type GatewayAddress, identityOf, type Workload } from '../model/workload.ts';
 import { originalDestination } from '../platform/linux/sockets.ts';
 import { secureMeshClient } from '../platform/tls/index.ts';
@@ -40,7 +41,7 @@ import {
   TUNNEL_ANSWER_TIMEOUT,
   TUNNEL_PORT_BLOCKED,
 } from './failure.ts';
-import { baggageOf, peerOf } from './peer.ts';
+import { baggageOf } from './own-baggage.ts';
 import { Pool, type PoolKey, poolKeyText } from './pool.ts';
 import { drive } from './session-driver.ts';
 import { newTraceparent } from './trace.ts';

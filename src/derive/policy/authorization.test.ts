@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { PolicyRule } from '../../model/policy.ts';
+import { NOTHING, type PolicyRule } from '../../model/policy.ts';
 import { parseAuthorizationPolicy } from '../objects/security.ts';
 import type { Json } from '../read.ts';
 import { type Conversion, convertAuthorizationPolicy } from './authorization.ts';
-import { NOTHING } from './match.ts';
 
 const parse = (spec: Json, annotations: Json = {}) =>
   parseAuthorizationPolicy({ metadata: { name: 'p', namespace: 'shop', annotations, generation: 2 }, spec });

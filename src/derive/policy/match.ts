@@ -2,24 +2,8 @@
 
 import type { Predicate } from '../../model/facts.ts';
 import { parseCidr } from '../../model/ip.ts';
-import type { PolicyMatch } from '../../model/policy.ts';
+import { NOTHING, type PolicyMatch } from '../../model/policy.ts';
 import { integer } from '../read.ts';
-
-/** A match with no condition: it matches nothing. */
-export const NOTHING: PolicyMatch = {
-  namespaces: [],
-  notNamespaces: [],
-  serviceAccounts: [],
-  notServiceAccounts: [],
-  principals: [],
-  notPrincipals: [],
-  sourceIps: [],
-  notSourceIps: [],
-  destinationIps: [],
-  notDestinationIps: [],
-  destinationPorts: [],
-  notDestinationPorts: [],
-};
 
 export type Condition = keyof PolicyMatch;
 

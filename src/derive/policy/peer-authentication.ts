@@ -2,12 +2,11 @@
 // "deny whoever has no identity". Port exceptions become a policy of their own, made once a PeerAuthentication; a workload
 // then lists either the static strict policy or that one.
 
-import type { Policy, PolicyClause, PolicyMatch, PolicyRule } from '../../model/policy.ts';
+import { NOTHING, type Policy, type PolicyClause, type PolicyMatch, type PolicyRule } from '../../model/policy.ts';
 import type { PolicyKey } from '../../model/workload.ts';
 import { CONVERTED_POLICY_PREFIX, STATIC_STRICT_POLICY } from '../names.ts';
 import { byAge } from '../objects/meta.ts';
 import type { PeerAuthentication } from '../objects/security.ts';
-import { NOTHING } from './match.ts';
 
 const plaintext: PolicyMatch = { ...NOTHING, notPrincipals: [{ kind: 'present' }] };
 const clauseOf = (match: PolicyMatch): PolicyClause => ({ anyMatch: [match] });

@@ -1,7 +1,7 @@
 // Workloads, services and policies for tests: every field has a plain default, a test names what it is about.
 
 import { type Cidr, type Ip, parseCidr, parseIp } from '../ip.ts';
-import type { Policy, PolicyMatch } from '../policy.ts';
+import { NOTHING, type Policy, type PolicyMatch } from '../policy.ts';
 import type { PortMapping, Service, Workload } from '../workload.ts';
 
 export function ip(text: string): Ip {
@@ -82,21 +82,7 @@ export function service(name: string, set: Partial<Service> = {}): Service {
   };
 }
 
-export const match = (set: Partial<PolicyMatch> = {}): PolicyMatch => ({
-  namespaces: [],
-  notNamespaces: [],
-  serviceAccounts: [],
-  notServiceAccounts: [],
-  principals: [],
-  notPrincipals: [],
-  sourceIps: [],
-  notSourceIps: [],
-  destinationIps: [],
-  notDestinationIps: [],
-  destinationPorts: [],
-  notDestinationPorts: [],
-  ...set,
-});
+export const match = (set: Partial<PolicyMatch> = {}): PolicyMatch => ({ ...NOTHING, ...set });
 
 /** A policy `<namespace>/<name>`; scope `namespace`, namespace `shop` unless told. */
 export function policy(name: string, action: Policy['action'], set: Partial<Policy> = {}): Policy {

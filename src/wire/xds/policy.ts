@@ -4,7 +4,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Predicate } from '../../model/facts.ts';
 import { ipBytes } from '../../model/ip.ts';
-import type { Policy, PolicyAction, PolicyMatch, PolicyScope } from '../../model/policy.ts';
+import { NOTHING, type Policy, type PolicyAction, type PolicyMatch, type PolicyScope } from '../../model/policy.ts';
 import { type Result, unreachable } from '../../model/result.ts';
 import type { PolicyKey } from '../../model/workload.ts';
 import type {
@@ -21,22 +21,6 @@ import { numberOf } from './encoding.ts';
 
 const SCOPES: readonly PolicyScope[] = ['global', 'namespace', 'workloadSelector'];
 const ACTIONS: readonly PolicyAction[] = ['allow', 'deny'];
-
-/** No condition at all: as a match it matches nothing. */
-const NOTHING: PolicyMatch = {
-  namespaces: [],
-  notNamespaces: [],
-  serviceAccounts: [],
-  notServiceAccounts: [],
-  principals: [],
-  notPrincipals: [],
-  sourceIps: [],
-  notSourceIps: [],
-  destinationIps: [],
-  notDestinationIps: [],
-  destinationPorts: [],
-  notDestinationPorts: [],
-};
 
 /**
  * Reads one policy.
