@@ -6,6 +6,7 @@ import {
   KubeError,
   type KubeObject,
   type ListOptions,
+  type PageOptions,
   type PatchType,
   type Resource,
   type WatchEvent,
@@ -45,11 +46,12 @@ export class LocalKubeClient implements KubeClient {
 
   async list<T extends KubeObject>(
     resource: Resource<T>,
-    options: ListOptions = {},
-  ): Promise<{ items: T[]; resourceVersion: string }> {
+    options: PageOptions = {},
+  ): Promise<{ items: T[]; resourceVersion: string; continue?: string }> {
     const target = this.#target(resource, options.namespace);
-    const { items, resourceVersion } = list(this.#context, target, options);
-    return { items: items.map(({ object }) => this.#shown<T>(target, object)), resourceVersion };
+    const { items, resourceVersion, continue: next } = list(this.#context, target, options);
+    const shown = items.map(({ object }) => this.#shown<T>(target, object));
+    return { items: shown, resourceVersion, ...(next === undefined ? {} : { continue: next }) };
   }
 
   async create<T extends KubeObject>(resource: Resource<T>, object: T, options: WriteOptions = {}): Promise<T> {

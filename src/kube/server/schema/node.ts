@@ -48,6 +48,9 @@ export type ListRule =
 
 export const ANYTHING: SchemaNode = { type: 'any' };
 
+/** Istio's CRDs keep unknown fields of a status: control planes write more than the models name (a ServiceEntry's addresses). */
+const OPEN_STATUS = /\.istio\.io\.v[0-9a-z]+\.[A-Za-z]+\.status$/;
+
 const table = schemas as unknown as Readonly<Record<string, Readonly<Record<string, string>> | undefined>>;
 const built = new Map<string, ObjectNode>();
 const expressions = new Map<string, SchemaNode>();
@@ -67,7 +70,7 @@ export function schemaNamed(name: string): ObjectNode {
     name,
     fields,
     required: Object.keys(source).flatMap((field) => (field.endsWith('!') ? [field.slice(0, -1)] : [])),
-    open: false,
+    open: OPEN_STATUS.test(name),
     atomic: ATOMIC.has(name),
   };
   built.set(name, node); // before its fields, which may lead back here
