@@ -377,6 +377,7 @@ export class ContainerRunner {
       netns: this.#host.netns(),
       rootfs: this.#host.rootfs(this.#spec, image, env, join(folder, TERMINATION_LOG)),
       workspace,
+      trusted: capabilities === 'all',
     });
     const spec: ProgramSpec = {
       argv: commandLine(this.#spec, image, env),

@@ -69,6 +69,11 @@ test('a container', async (t) => {
     assert.match((await sh('mount -t tmpfs x /tmp && echo mounted', 'all')).text, /^mounted/);
   });
 
+  await t.test('may look at the kernel, not change it, whoever made the room', async () => {
+    const { text } = await sh('cat /proc/sys/kernel/ostype; echo x > /proc/sys/kernel/core_pattern');
+    assert.match(text, /^Linux\n.*core_pattern: Read-only file system/);
+  });
+
   await t.test('leaves this process with its own files, name and powers', () => {
     assert.notEqual(execFileSync('hostname', { encoding: 'utf8' }), 'pod-1\n');
     mkdirSync(join(workspace, 'still-there'));

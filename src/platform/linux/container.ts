@@ -12,7 +12,7 @@ import { type Capability, keepingOnly } from './capabilities.ts';
 import { errnoName, SystemError } from './errors.ts';
 import { check, lastErrno, libc } from './libc.ts';
 import type { Netns } from './netns.ts';
-import { buildRootfs, pivotInto, type RootfsStep } from './rootfs.ts';
+import { buildRootfs, pivotInto, protectKernel, type RootfsStep } from './rootfs.ts';
 
 const CLONE_FS = 0x200;
 const CLONE_NEWNS = 0x20000;
@@ -72,6 +72,8 @@ export interface ContainerOptions {
   readonly hostname: string;
   readonly netns: Netns;
   readonly rootfs: readonly RootfsStep[];
+  /** The container may change settings of the kernel: it is a part of the mesh. */
+  readonly trusted?: boolean;
   /** An empty folder of the room to build in; what is mounted there is seen by the container alone. */
   readonly workspace: string;
 }
@@ -151,16 +153,20 @@ export class Container {
         goHome(fds);
       }
     });
+    const namespaces = [mounts];
+    let container: Container | undefined;
     try {
       await started(first);
-      const [, uts, pid] = KINDS.map(({ file }) =>
-        file === 'mnt' ? -1 : openSync(`/proc/${first.pid}/ns/${file}`, 'r'),
-      );
-      const container = new Container(options.netns, first, [mounts, uts as number, pid as number]);
-      container.#inside(() => pivotInto(root));
+      for (const { file } of KINDS) if (file !== 'mnt') namespaces.push(openSync(`/proc/${first.pid}/ns/${file}`, 'r'));
+      container = new Container(options.netns, first, namespaces);
+      container.#inside(() => {
+        pivotInto(root);
+        if (options.trusted !== true) protectKernel();
+      });
       return container;
     } catch (error) {
       first.kill('SIGKILL');
+      if (container === undefined) for (const fd of namespaces) closeSync(fd); // it closes them itself otherwise
       throw error;
     }
   }

@@ -32,6 +32,7 @@ const AT_RECURSIVE = 0x8000;
 const SYS_MOUNT_SETATTR = 442; // the same number on every architecture
 const MOUNT_ATTR_RDONLY = 1;
 const MOUNT_ATTR_NOSUID = 2;
+const MOUNT_ATTR_NODEV = 4;
 const MAX_LINKS = 40;
 
 export type RootfsStep =
@@ -127,6 +128,21 @@ export function pivotInto(root: string): void {
   }
 }
 
+/** Where uid 0 needs no capability to change the running kernel (core_pattern, sysrq), and what tells of the machine. */
+const KERNEL_READ_ONLY = ['/proc/sys', '/proc/sysrq-trigger', '/proc/irq', '/proc/bus', '/proc/fs', '/proc/acpi'];
+const KERNEL_HIDDEN = ['/proc/kcore', '/proc/keys', '/proc/timer_list', '/proc/sched_debug', '/proc/latency_stats'];
+
+/** To be called inside a container whose /proc is mounted: it may look at the kernel's settings, not change them. */
+export function protectKernel(): void {
+  for (const path of KERNEL_READ_ONLY) {
+    if (!existsSync(path)) continue;
+    mount(path, path, null, MS_BIND | MS_REC, null, path);
+    makeReadOnly(path);
+  }
+  if (!existsSync('/dev/null')) return;
+  for (const path of KERNEL_HIDDEN) if (existsSync(path)) mount('/dev/null', path, null, MS_BIND, null, path);
+}
+
 function mount(
   source: string,
   path: string,
@@ -172,12 +188,12 @@ function link(target: string, path: string): void {
 /** Recursive, and only ever adds: mounts that the user namespace has locked keep their own flags. */
 function makeReadOnly(path: string): void {
   const attributes = Buffer.alloc(32);
-  attributes.writeBigUInt64LE(BigInt(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID), 0);
+  attributes.writeBigUInt64LE(BigInt(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), 0);
   if (libc.mountSetattr(SYS_MOUNT_SETATTR, AT_FDCWD, path, AT_RECURSIVE, attributes, attributes.length) === 0) return;
   if (errnoName(lastErrno()) !== 'ENOSYS') check(-1, 'mount_setattr', () => `\`${path}\` not made read-only`);
   // Before Linux 5.12: this mount alone, which is all there is below the folders that matter.
   check(
-    libc.mount(null, path, null, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID, null),
+    libc.mount(null, path, null, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, null),
     'mount',
     () => `\`${path}\` not made read-only`,
   );
