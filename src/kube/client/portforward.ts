@@ -37,11 +37,12 @@ export async function connectPod(
         }),
     },
   });
+  const stream = streamOver(socket); // before it is open: the first frames may come with the upgrade itself
   await new Promise<void>((resolve, reject) => {
     socket.once('open', resolve);
-    socket.once('error', reject);
+    stream.once('error', reject);
   });
-  return streamOver(socket);
+  return stream;
 }
 
 function streamOver(socket: WebSocket): Duplex {

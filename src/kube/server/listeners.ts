@@ -2,6 +2,7 @@
 // bring a token.
 
 import { createServer, type Server, type ServerOptions } from 'node:https';
+import type { Socket } from 'node:net';
 import type { ClusterIdentity } from './auth/identity.ts';
 import type { ApiServer } from './http/api-server.ts';
 
@@ -10,6 +11,8 @@ const KEEP_ALIVE_MS = 120_000;
 const HEADERS_MS = 20_000;
 const MAX_CONNECTIONS = 4096;
 const MAX_HEADER_BYTES = 32 * 1024;
+
+const open = new WeakMap<Server, Set<Socket>>();
 
 export function createTlsServer(api: ApiServer, { ca, serving }: ClusterIdentity): Server {
   const options: ServerOptions = {
@@ -29,6 +32,12 @@ export function createTlsServer(api: ApiServer, { ca, serving }: ClusterIdentity
   };
   const server = createServer(options);
   server.maxConnections = MAX_CONNECTIONS;
+  const sockets = new Set<Socket>();
+  open.set(server, sockets);
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
   server.on('request', (request, response) => void api.onRequest(request, response));
   server.on('upgrade', (request, socket, head) => void api.onUpgrade(request, socket, head));
   return server;
@@ -45,10 +54,10 @@ export function listening(server: Server, where: { fd: number } | { host: string
   });
 }
 
-/** Ends watches and kept connections too. */
+/** Ends everything that is open: kept connections, watches, and streams after an upgrade, which the server itself forgets. */
 export function closed(server: Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
-    server.closeAllConnections();
+    for (const socket of open.get(server) ?? []) socket.destroy();
   });
 }

@@ -22,7 +22,7 @@ import { authenticate } from './authenticate.ts';
 import { patchType, readBody } from './body.ts';
 import { Discovery } from './discovery.ts';
 import { KUBELET_SUBRESOURCES, type KubeletSocket, proxyToKubelet, refuse, tunnelToKubelet } from './kubelet-proxy.ts';
-import { OpenApi } from './openapi.ts';
+import { emptyOpenApiV2, OPENAPI_V2_TYPE, OpenApi } from './openapi.ts';
 import { attributesOf, isTrue, type PathRequest, parseRequest, type ResourceRequest } from './request-info.ts';
 import { VERSION_INFO } from './version.ts';
 import { serveWatch } from './watch.ts';
@@ -128,6 +128,7 @@ export class ApiServer {
     if (trimmed === '/openapi/v3') return sendJson(response, 200, this.#openApi.index());
     if (trimmed.startsWith('/openapi/v3/'))
       return sendFound(response, this.#openApi.document(trimmed.slice('/openapi/v3/'.length)));
+    if (trimmed === '/openapi/v2') return sendOpenApiV2(request, response);
     if (trimmed === '/openid/v1/jwks') return sendJson(response, 200, await this.#tokens.keySet());
     if (trimmed === '/.well-known/openid-configuration') return sendJson(response, 200, OPENID);
     if (trimmed === '/' || trimmed === '') return sendJson(response, 200, { paths: ROOT_PATHS });
@@ -288,6 +289,14 @@ function errorDetail(error: unknown): string {
 function sendFound(response: ServerResponse, document: object | undefined): void {
   if (document === undefined) throw noSuchPath();
   sendJson(response, 200, document);
+}
+
+function sendOpenApiV2(request: IncomingMessage, response: ServerResponse): void {
+  if (request.headers.accept?.includes('protobuf') === true) {
+    const bytes = emptyOpenApiV2();
+    response.writeHead(200, { 'content-type': OPENAPI_V2_TYPE, 'content-length': bytes.length }).end(bytes);
+  } else
+    sendJson(response, 200, { swagger: '2.0', info: { title: 'Ambit', version: VERSION_INFO.gitVersion }, paths: {} });
 }
 
 const OPENID = {

@@ -61,6 +61,19 @@ export class OpenApi {
   }
 }
 
+/**
+ * /openapi/v2 without any definition, in the protobuf that kubectl asks for (Document: 1 swagger, 2 info {1 title, 2 version}).
+ * kubectl looks there for kinds that v3 does not name; finding nothing, it goes on to say that the kind is not served.
+ */
+export function emptyOpenApiV2(): Buffer {
+  const text = (field: number, value: string) =>
+    Buffer.concat([Buffer.from([(field << 3) | 2, value.length]), Buffer.from(value)]);
+  const info = Buffer.concat([text(1, 'Ambit'), text(2, KUBERNETES_VERSION)]);
+  return Buffer.concat([text(1, '2.0'), Buffer.from([(2 << 3) | 2, info.length]), info]);
+}
+
+export const OPENAPI_V2_TYPE = 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf';
+
 const VERSION = KUBERNETES_VERSION;
 
 function pathsOf(kind: Kind, version: string, schema: string, gvk: object): Record<string, object> {
