@@ -83,14 +83,10 @@ export interface Telemetry extends ConnectionTelemetry {
  */
 export type StartPodDns = (pod: PodInfo, netns: Netns) => Promise<{ close(): void }>;
 
-/** One named task of `/healthz/ready`; the endpoint answers 200 when every task is ready. */
+/** One task of `/healthz/ready`; the endpoint answers 200 when every task is ready. */
 export interface ReadinessTask {
   ready(): void;
   pending(): void;
-}
-
-export interface Readiness {
-  task(name: string): ReadinessTask;
 }
 
 // ---- settings (a part of what config.ts yields) ------------------------------------------------------------------

@@ -17,8 +17,3 @@ export function newTraceparent(): string {
   used += ID_BYTES;
   return `00-${trace}-${span}-00`;
 }
-
-const TRACEPARENT = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
-
-/** A peer's id, if it is one. */
-export const isTraceparent = (text: string): boolean => text.length === 55 && TRACEPARENT.test(text);
