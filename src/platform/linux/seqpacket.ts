@@ -8,8 +8,6 @@ import { type Received, receivePacket, sendPacket } from './message.ts';
 import { type Watch, watchDescriptor } from './readiness.ts';
 import { AF_UNIX, encodeUnix } from './sockaddr.ts';
 
-export { MAX_PACKET_BYTES } from './message.ts';
-
 const SOCK_SEQPACKET = 5;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;

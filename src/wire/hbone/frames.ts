@@ -26,7 +26,6 @@ export const END_HEADERS = 0x4; // HEADERS, CONTINUATION
 export const PADDED = 0x8; // DATA, HEADERS
 export const PRIORITY_FLAG = 0x20; // HEADERS
 
-export const HEADER_TABLE_SIZE = 0x1;
 export const ENABLE_PUSH = 0x2;
 export const MAX_CONCURRENT_STREAMS = 0x3;
 export const INITIAL_WINDOW_SIZE = 0x4;
