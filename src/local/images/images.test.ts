@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { fail, ok } from '../../model/result.ts';
 import { commandWords, parseImageOption, parseImageSettings } from './mapping.ts';
 import { formatImageName, matchesImage, parseImageName } from './name.ts';
 import { type ImageSources, resolveImage } from './resolve.ts';
+import { ImageStore } from './store.ts';
 
 const nameOf = (text: string) => {
   const name = parseImageName(text);
@@ -148,4 +152,25 @@ test('ambit.yaml maps names to command lines, maps and archives, and reports eve
   const bad = parseImageSettings({ a: 1, b: { cmd: 'x' }, c: { command: 'x', archive: 'y' } }, '/p');
   assert.ok(!bad.ok);
   assert.equal(bad.error.length, 3);
+});
+
+test('ambit.yaml in the folder of the command maps images; options go before it, and what is wrong is named', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'ambit-images-'));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const open = (options: string[]) =>
+    ImageStore.open({ packageRoot: '/a', nodeExecutable: '/n', options, directory, folder: join(directory, 'images') });
+  const entrypoint = async (store: ImageStore, name: string) => {
+    const found = await store.resolve(name);
+    return found.ok ? found.value.entrypoint.join(' ') : found.error.kind;
+  };
+  assert.equal(await entrypoint(await open([]), 'acme/order'), 'unknown');
+  writeFileSync(join(directory, 'ambit.yaml'), 'images:\n  acme/order: node order.js\n  acme/cart: node cart.js\n');
+  const store = await open(['acme/cart=sh cart.sh']);
+  assert.equal(await entrypoint(store, 'acme/order:7'), 'node order.js');
+  assert.equal(await entrypoint(store, 'acme/cart'), 'sh cart.sh');
+  await assert.rejects(open(['nonsense']), /`--image nonsense` is not NAME=COMMAND/);
+  writeFileSync(join(directory, 'ambit.yaml'), 'images: { a: { cmd: x } }');
+  await assert.rejects(open([]), /ambit\.yaml`: `images\.a`: field `cmd` does not exist/);
+  writeFileSync(join(directory, 'ambit.yaml'), 'images: [');
+  await assert.rejects(open([]), /does not parse/);
 });

@@ -273,6 +273,7 @@ export class ContainerRunner {
     const containerId = `ambit://${randomBytes(32).toString('hex')}`;
     const startedAt = new Date(this.#host.clock.nowMs());
     const shown = { restarts, imageId: image.id, image: this.#spec.image ?? '', containerId };
+    this.#host.event('Normal', 'Pulled', `Container image "${this.#spec.image}" is at hand: ${image.id}`, this.name);
     this.#host.event('Normal', 'Created', `Created container: ${this.name}`, this.name);
     let program: Program;
     try {

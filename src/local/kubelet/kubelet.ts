@@ -50,26 +50,34 @@ const SOCKETS_FOLDER = '/run/ambit/kubelet';
 /** Where the mesh's own parts find compiled code of their bundles, kept from one room to the next. */
 const COMPILE_CACHE = '/run/ambit-compile-cache';
 
-/** What all nodes of a room share, by the client that they have in common. */
-const shared = new WeakMap<KubeClient, { objects: ObjectCache; images: ImageStore; hostFiles: HostFiles }>();
+interface Shared {
+  readonly objects: ObjectCache;
+  readonly images: ImageStore;
+  readonly hostFiles: HostFiles;
+}
 
-function sharedBy(options: KubeletOptions): { objects: ObjectCache; images: ImageStore; hostFiles: HostFiles } {
+/** What all nodes of a room share, by the client that they have in common. */
+const shared = new WeakMap<KubeClient, Promise<Shared>>();
+
+function sharedBy(options: KubeletOptions): Promise<Shared> {
   let all = shared.get(options.client);
   if (all === undefined) {
-    all = {
-      objects: new ObjectCache(options.client),
-      images: new ImageStore({
-        packageRoot: options.packageRoot,
-        nodeExecutable: options.nodeExecutable,
-        options: options.images,
-        directory: process.cwd(),
-        folder: join(options.stateDir, 'images'),
-      }),
-      hostFiles: readHostFiles(isRootless()),
-    };
+    all = share(options);
     shared.set(options.client, all);
   }
   return all;
+}
+
+async function share(options: KubeletOptions): Promise<Shared> {
+  const hostFiles = readHostFiles(isRootless());
+  const images = await ImageStore.open({
+    packageRoot: options.packageRoot,
+    nodeExecutable: options.nodeExecutable,
+    options: options.images,
+    directory: process.cwd(),
+    folder: join(options.stateDir, 'images'),
+  });
+  return { objects: new ObjectCache(options.client), images, hostFiles };
 }
 
 /** In a user namespace of its own, where most of the machine's users do not exist. */
@@ -77,7 +85,7 @@ const isRootless = (): boolean => !/^\s*0\s+0\s+4294967295\s*$/.test(readFileSyn
 
 /** Registers the node and starts running its pods; resolves when the API knows the node and no pod shows an earlier life. */
 export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
-  const kubelet = new NodeKubelet(options);
+  const kubelet = new NodeKubelet(options, await sharedBy(options));
   await kubelet.start();
   return kubelet;
 }
@@ -92,9 +100,8 @@ class NodeKubelet implements Kubelet {
   #server: Server | undefined;
   #stopped = false;
 
-  constructor(options: KubeletOptions) {
+  constructor(options: KubeletOptions, { objects, images, hostFiles }: Shared) {
     const { node, client, stateDir } = options;
-    const { objects, images, hostFiles } = sharedBy(options);
     const compileCache = join(dirname(stateDir), '.compile-cache');
     mkdirSync(compileCache, { recursive: true, mode: 0o700 });
     const folder = join(NODES_FOLDER, node.name);
@@ -118,10 +125,10 @@ class NodeKubelet implements Kubelet {
         [...(pod.spec?.containers ?? []), ...(pod.spec?.initContainers ?? [])].every(({ image = '' }) =>
           /^(docker\.io\/)?ambit\//.test(image),
         ),
-      enrol: async (pod, sandbox) => {
+      enrol: async (pod, sandbox, signal) => {
         await cniAdd(
           { netns: sandbox.netnsPath, name: podName(pod), namespace: podNamespace(pod), ips: [sandbox.ip] },
-          { client, socketPath: join(folder, 'istio-cni', 'pluginevent.sock'), pod },
+          { client, socketPath: join(folder, 'istio-cni', 'pluginevent.sock'), pod, signal },
         );
       },
       imageEnvironment: (image, pod) => imageEnvironment(image, pod, node.name),

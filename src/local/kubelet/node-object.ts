@@ -3,7 +3,7 @@
 import { arch, cpus, release, totalmem } from 'node:os';
 import type { ILease } from 'kubernetes-models/coordination.k8s.io/v1/Lease';
 import type { INode } from 'kubernetes-models/v1/Node';
-import { LEASES, NODES } from '../../kube/client/resources.ts';
+import { LEASES, NODES, PODS } from '../../kube/client/resources.ts';
 import { type KubeClient, KubeError } from '../../kube/client/types.ts';
 import { formatRange } from '../network/addresses.ts';
 import type { NodeNetwork } from '../network/node-network.ts';
@@ -126,4 +126,17 @@ export function renewLease(client: KubeClient, node: NodeNetwork): () => void {
   const timer = setInterval(() => void renew(), RENEW_MS);
   timer.unref();
   return () => clearInterval(timer);
+}
+
+/** A mesh that came back with fewer nodes: the others are gone, and so is what was bound to them (Kubernetes: pod garbage collection). */
+export async function forgetOtherNodes(client: KubeClient, names: readonly string[]): Promise<void> {
+  const { items } = await client.list(NODES);
+  const others = items.map(({ metadata }) => metadata?.name ?? '').filter((name) => !names.includes(name));
+  for (const name of others) {
+    const { items: pods } = await client.list(PODS, { fieldSelector: `spec.nodeName=${name}` });
+    for (const { metadata } of pods)
+      await client.delete(PODS, metadata?.name ?? '', metadata?.namespace, { gracePeriodSeconds: 0 });
+    await client.delete(LEASES, name, LEASE_NAMESPACE);
+    await client.delete(NODES, name);
+  }
 }

@@ -30,7 +30,7 @@ export interface NodeServices {
   /** All images of the pod are parts of Ambit. */
   isSystem(pod: IPod): boolean;
   /** Brings the pod into the mesh if it belongs there. @throws Error when it belongs there and cannot be brought in now */
-  enrol(pod: IPod, sandbox: PodSandbox): Promise<void>;
+  enrol(pod: IPod, sandbox: PodSandbox, signal: AbortSignal): Promise<void>;
   imageEnvironment(image: Image, pod: IPod): Record<string, string>;
   imageMounts(image: Image): Mount[];
   logFolder(pod: IPod): string;

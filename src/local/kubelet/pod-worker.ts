@@ -13,6 +13,7 @@ import { hostnameOf, hostsFile, resolvConf } from './files.ts';
 import { formerLifeOf } from './former-life.ts';
 import { ContainerLog, forgetOldLogs } from './logs.ts';
 import type { NodeServices } from './node-services.ts';
+import { notSupported } from './not-supported.ts';
 import { podStatus } from './status.ts';
 import { StatusWriter } from './status-writer.ts';
 import { PodTokens } from './tokens.ts';
@@ -54,6 +55,8 @@ export class PodWorker {
   #ending: Promise<void> | undefined;
   #failed: { reason: string; message: string } | undefined;
   #waiters: (() => void)[] = [];
+  /** Ends what is being waited for outside when the pod ends. */
+  readonly #abort = new AbortController();
   #refreshing = false;
 
   constructor(pod: Pod, services: NodeServices) {
@@ -135,6 +138,7 @@ export class PodWorker {
 
   async #live(): Promise<void> {
     this.#changed();
+    for (const message of notSupported(this.#pod.spec)) this.#tell('Warning', 'NotSupported', message);
     try {
       await this.#makeSandbox();
       await this.#makeVolumes();
@@ -208,7 +212,7 @@ export class PodWorker {
     }
     await this.#retrying('FailedCreatePodSandBox', 'Failed to create pod sandbox', async () => {
       const sandbox = await network.addPod(this.uid, this.#pod.status?.podIP);
-      await enrol(this.#pod, sandbox);
+      await enrol(this.#pod, sandbox, this.#abort.signal);
       this.#netns = sandbox.netns;
       this.#ip = sandbox.ip;
     });
@@ -313,6 +317,7 @@ export class PodWorker {
       if (report) await this.#writer.settled;
       this.#writer.close();
     })();
+    this.#abort.abort();
     for (const wake of this.#waiters.splice(0)) wake();
     await this.#ending;
   }

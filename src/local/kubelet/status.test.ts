@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { formerLifeOf } from './former-life.ts';
+import { notSupported } from './not-supported.ts';
 import { type PodPicture, phaseOf, podStatus } from './status.ts';
 import type { ContainerRecord, ContainerState, Pod, PodSpec, PodStatus, Terminated } from './types.ts';
 
@@ -185,4 +186,15 @@ test('what had ended for good stays so, what had never run begins anew', () => {
     ),
     undefined,
   );
+});
+
+test('what a room does not have is said, one sentence each', () => {
+  const said = notSupported({
+    hostPID: true,
+    shareProcessNamespace: true,
+    containers: [{ name: 'a', ports: [{ containerPort: 80, hostPort: 80 }], resources: { limits: { cpu: '1' } } }],
+  });
+  assert.equal(said.length, 3);
+  assert.match(said[2] ?? '', /hostPort of container a/);
+  assert.deepEqual(notSupported({ containers: [{ name: 'a', ports: [{ containerPort: 80 }] }] }), []);
 });

@@ -9,6 +9,7 @@ import { bindMount, mountTmpfs, shareMounts } from '../../platform/linux/mounts.
 import { raiseDescriptorLimit } from '../../platform/linux/process.ts';
 import { logger } from '../../telemetry/log.ts';
 import { type Kubelet, startKubelet } from '../kubelet/kubelet.ts';
+import { forgetOtherNodes } from '../kubelet/node-object.ts';
 import { makeFabric, NodeNetwork } from '../network/node-network.ts';
 import { ApiProcess, ROOM_KUBECONFIG } from './api-process.ts';
 import { startClusterServices } from './cluster-services.ts';
@@ -46,6 +47,10 @@ async function main(): Promise<void> {
     NodeNetwork.connect(nodes);
     await Promise.all([apiReady, openEgress((ip, port) => supervised.dial(ip, port))]);
     const client = await connectKube({ kubeconfig: ROOM_KUBECONFIG });
+    await forgetOtherNodes(
+      client,
+      nodes.map(({ name }) => name),
+    );
     const services = startClusterServices(
       client,
       nodes,
