@@ -34,7 +34,7 @@ export interface EntryServicePort {
 }
 
 export interface ServiceEntry extends Meta {
-  /** Lower case, without repetitions. */
+  /** Lower case, without repetitions and what is no host name: proxies refuse a resource whose key they cannot read. */
   readonly hosts: readonly string[];
   /** Undefined when one of the written addresses cannot be read: then the entry makes no service at all. */
   readonly addresses: readonly Cidr[] | undefined;
@@ -59,6 +59,8 @@ export const SERVICE_ENTRY_CONDITIONS: ReadonlySet<string> = new Set([
   'istio.io/VisibilityApplied',
 ]);
 export const WORKLOAD_ENTRY_CONDITIONS: ReadonlySet<string> = new Set(['istio.io/WaypointBound']);
+
+const HOST = /^[*a-z0-9_.-]{1,253}$/;
 
 function parseLocality(written: string): Locality {
   const [region = '', zone = '', subzone = ''] = written.split('/');
@@ -99,7 +101,7 @@ export function parseServiceEntry(object: Json): ServiceEntry {
   const selector = optionalRecord(spec.workloadSelector);
   return {
     ...parseMeta(object, [ANNOTATION.trafficDistribution, ANNOTATION.canaryWeight, ANNOTATION.connectStrategy]),
-    hosts: [...new Set(texts(spec.hosts).map((host) => host.toLowerCase()))],
+    hosts: [...new Set(texts(spec.hosts).map((host) => host.toLowerCase()))].filter((host) => HOST.test(host)),
     addresses: parseAddresses(texts(spec.addresses)),
     ports: list(spec.ports).flatMap((item) => {
       const port = record(item);
