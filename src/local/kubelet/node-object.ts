@@ -132,11 +132,14 @@ export function renewLease(client: KubeClient, node: NodeNetwork): () => void {
 export async function forgetOtherNodes(client: KubeClient, names: readonly string[]): Promise<void> {
   const { items } = await client.list(NODES);
   const others = items.map(({ metadata }) => metadata?.name ?? '').filter((name) => !names.includes(name));
+  // The nodes first: nothing is bound to what does not exist.
+  for (const name of others) {
+    await client.delete(NODES, name);
+    await client.delete(LEASES, name, LEASE_NAMESPACE);
+  }
   for (const name of others) {
     const { items: pods } = await client.list(PODS, { fieldSelector: `spec.nodeName=${name}` });
     for (const { metadata } of pods)
       await client.delete(PODS, metadata?.name ?? '', metadata?.namespace, { gracePeriodSeconds: 0 });
-    await client.delete(LEASES, name, LEASE_NAMESPACE);
-    await client.delete(NODES, name);
   }
 }
