@@ -219,13 +219,23 @@ function leaderWork(deps: {
         onError: (_key, error, attempt) =>
           log.warn('trusted roots not written down; trying again', { attempt, error: error as Error }),
       });
-      upkeep.add('');
+      void regularly(clock, signal, () => upkeep?.add(''));
     },
     trustChanged: () => {
       roots.refresh();
       upkeep?.add('');
     },
   };
+}
+
+const UPKEEP_EVERY_MS = 3_600_000;
+
+/** At once, and every hour until the signal is aborted. */
+async function regularly(clock: Clock, signal: AbortSignal, run: () => void): Promise<void> {
+  while (!signal.aborted) {
+    run();
+    await sleep(clock, UPKEEP_EVERY_MS, signal).catch(() => {});
+  }
 }
 
 const secondsOf = (ms: number): number => Math.floor(ms / 1000);

@@ -82,6 +82,7 @@ export class WildcardSubscription implements Subscription {
 
 /** Names that one client may ask for on one stream. */
 export const MAX_ASKED_NAMES = 100_000;
+const MAX_NAME_CHARS = 2000;
 
 export class TooManyNames extends Error {}
 
@@ -115,6 +116,7 @@ export class OnDemandSubscription implements Subscription {
   #ask(key: string): void {
     if (key === '*' || key === '') return;
     if (this.#asked.size >= MAX_ASKED_NAMES) throw new TooManyNames(`more than ${MAX_ASKED_NAMES} names`);
+    if (key.length > MAX_NAME_CHARS) throw new TooManyNames(`a name of more than ${MAX_NAME_CHARS} characters`);
     this.#asked.add(key);
     this.#toAnswer.add(key);
   }

@@ -77,6 +77,7 @@ before(async () => {
     credentials: await credentials(trust),
     methods,
     clock: systemClock,
+    maxUnusedConnections: 20,
   });
 });
 const sessions: ClientHttp2Session[] = [];
@@ -287,6 +288,18 @@ test('a flood of resets ends that connection alone', async () => {
     if (i % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
   }
   assert.deepEqual((await call(dial(), '/test/Echo', [message('still here')])).messages, ['still here']);
+});
+
+test('idle connections that never call crowd out only each other', async () => {
+  const busy = dial();
+  await call(busy, '/test/Echo', [message('x')]);
+  const idle = Array.from({ length: 60 }, () => dial());
+  await Promise.all(idle.map((session) => once(session, 'connect')));
+  while (idle.filter((session) => !session.destroyed).length > 20)
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  assert.deepEqual((await call(busy, '/test/Echo', [message('served')])).messages, ['served']);
+  assert.deepEqual((await call(dial(), '/test/Echo', [message('new')])).messages, ['new']);
+  assert.ok(server.connections < 60);
 });
 
 test('a new certificate is used for new connections', async () => {

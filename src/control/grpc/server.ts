@@ -34,17 +34,20 @@ export interface GrpcServerOptions {
   readonly credentials: ServerCredentials;
   readonly methods: ReadonlyMap<string, Method>;
   readonly clock: Clock;
+  readonly maxUnusedConnections?: number;
 }
 
 /** What a peer may do. */
-const MAX_CONNECTIONS = 20_000;
+const MAX_CONNECTIONS = 10_000;
+/** Connections that have made no call yet; beyond it the oldest of them goes. */
+const MAX_UNUSED_CONNECTIONS = 500;
 const MAX_STREAMS_PER_CONNECTION = 200;
 const MAX_HEADER_BYTES = 64 * 1024;
 const RECEIVE_WINDOW_BYTES = 1024 * 1024;
 const SESSION_MEMORY_MB = 64;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** A connection that has made no call for so long after its start is closed. */
-const FIRST_CALL_TIMEOUT_MS = 60_000;
+const FIRST_CALL_TIMEOUT_MS = 10_000;
 /** As istiod: GRPC_KEEPALIVE_INTERVAL and GRPC_KEEPALIVE_TIMEOUT. */
 const PING_INTERVAL_MS = 30_000;
 const PING_TIMEOUT_MS = 10_000;
@@ -54,8 +57,12 @@ export class GrpcServer {
   readonly #methods: ReadonlyMap<string, Method>;
   readonly #clock: Clock;
   readonly #sessions = new Set<ServerHttp2Session>();
+  /** Those that have made no call, oldest first. */
+  readonly #unused = new Set<ServerHttp2Session>();
+  readonly #maxUnused: number;
 
-  private constructor({ credentials, methods, clock }: GrpcServerOptions) {
+  private constructor({ credentials, methods, clock, maxUnusedConnections }: GrpcServerOptions) {
+    this.#maxUnused = maxUnusedConnections ?? MAX_UNUSED_CONNECTIONS;
     this.#methods = methods;
     this.#clock = clock;
     this.#server = createSecureServer({
@@ -123,13 +130,15 @@ export class GrpcServer {
   /** Pings, and ends connections that do not answer or never ask anything. */
   #follow(session: ServerHttp2Session): void {
     this.#sessions.add(session);
-    let unused = true;
-    session.once('stream', () => {
-      unused = false;
-    });
+    this.#unused.add(session);
+    session.once('stream', () => this.#unused.delete(session));
     const first = this.#clock.after(FIRST_CALL_TIMEOUT_MS, () => {
-      if (unused) session.destroy();
+      if (this.#unused.has(session)) session.destroy();
     });
+    if (this.#unused.size > this.#maxUnused) {
+      const [oldest] = this.#unused;
+      oldest?.destroy();
+    }
     let next: Timer;
     const ping = (): void => {
       if (session.closed || session.destroyed) return;
@@ -144,6 +153,7 @@ export class GrpcServer {
     session.on('error', (error) => log.debug('connection failed', { error }));
     session.once('close', () => {
       this.#sessions.delete(session);
+      this.#unused.delete(session);
       first.cancel();
       next.cancel();
     });
