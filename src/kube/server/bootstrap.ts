@@ -97,7 +97,6 @@ function fixedService(
 const RBAC = 'rbac.authorization.k8s.io';
 const READ = ['get', 'list', 'watch'];
 const WRITE = ['create', 'delete', 'deletecollection', 'patch', 'update'];
-const CHANGE = ['patch', 'update'];
 
 interface Rule {
   readonly verbs: readonly string[];
@@ -146,10 +145,7 @@ const NAMESPACE_EDIT = [
   rule(MESH_GROUPS, ['*'], WRITE),
 ];
 
-/**
- * Roles that every cluster has, and one of Ambit's own: service accounts of istio-system get what the mesh's parts need
- * (Istio's charts bring roles of their own, which count as well).
- */
+/** Roles that every cluster has. Nobody else may do anything that no further Role says: the mesh's parts bring theirs. */
 const ROLES: readonly KubeObject[] = [
   clusterRole('cluster-admin', [rule(['*'], ['*'], ['*']), { nonResourceURLs: ['*'], verbs: ['*'] }]),
   bindGroup('cluster-admin', 'cluster-admin', MASTERS),
@@ -178,38 +174,6 @@ const ROLES: readonly KubeObject[] = [
   clusterRole('view', NAMESPACE_WORK),
   clusterRole('edit', NAMESPACE_EDIT),
   clusterRole('admin', [...NAMESPACE_EDIT, rule([RBAC], ['roles', 'rolebindings'], [...READ, ...WRITE])]),
-  clusterRole('ambit:mesh', [
-    rule(
-      [''],
-      ['namespaces', 'nodes', 'pods', 'services', 'endpoints', 'serviceaccounts', 'configmaps', 'secrets'],
-      READ,
-    ),
-    rule(['apps'], ['deployments', 'daemonsets', 'replicasets'], READ),
-    rule(['discovery.k8s.io'], ['endpointslices'], READ),
-    rule(['apiextensions.k8s.io'], ['customresourcedefinitions'], READ),
-    rule(MESH_GROUPS, ['*'], READ),
-    rule(MESH_GROUPS, ['*/status'], CHANGE),
-    rule(['networking.istio.io'], ['workloadentries'], WRITE),
-    rule(['gateway.networking.k8s.io'], ['gatewayclasses'], ['create', ...CHANGE]),
-    // Status conditions of services and annotations of pods tell what the mesh made of them.
-    rule([''], ['services/status', 'pods/status', 'pods', 'nodes'], CHANGE),
-    rule(['', 'events.k8s.io'], ['events'], ['create', ...CHANGE]),
-    // The authority's root goes to every namespace; its key and the leader's lease stay in istio-system.
-    rule([''], ['configmaps', 'secrets'], ['create', 'delete', ...CHANGE]),
-    rule(['coordination.k8s.io'], ['leases'], ['get', 'list', 'watch', 'create', ...CHANGE]),
-    // Waypoints and gateways are deployed where their Gateway is.
-    rule(['apps'], ['deployments'], WRITE),
-    rule([''], ['services', 'serviceaccounts'], WRITE),
-    rule(
-      ['admissionregistration.k8s.io'],
-      ['mutatingwebhookconfigurations', 'validatingwebhookconfigurations'],
-      [...READ, ...CHANGE],
-    ),
-    rule(['authentication.k8s.io'], ['tokenreviews'], ['create']),
-    rule(['authorization.k8s.io'], ['subjectaccessreviews'], ['create']),
-    rule([''], ['serviceaccounts/token'], ['create']),
-  ]),
-  bindGroup('ambit:mesh', 'ambit:mesh', 'system:serviceaccounts:istio-system'),
 ];
 
 export const BOOTSTRAP_OBJECTS: readonly KubeObject[] = [

@@ -31,10 +31,9 @@ export class Stored {
     this.#json = json;
   }
 
-  /** The object as JSON text, made once while it is in the window of recent events. */
+  /** The object as JSON text: kept from its writing for the watchers of that moment, made anew later. */
   get json(): string {
-    this.#json ??= JSON.stringify(this.object);
-    return this.#json;
+    return this.#json ?? JSON.stringify(this.object);
   }
 
   forgetJson(): void {
@@ -44,7 +43,10 @@ export class Stored {
 
 export type StoreListener = (event: StoreEvent) => void;
 
-const WINDOW_EVENTS = 4096;
+/** A watcher that comes back may have missed this many events of its collection; up to twice as many are held. */
+const WINDOW_EVENTS = 2048;
+/** So many of the latest writes keep their text. */
+const TEXTS = 1024;
 
 /** All objects of one resource, whatever version they are read in. */
 class Collection {
@@ -86,11 +88,9 @@ class Collection {
   }
 
   record(event: StoreEvent): void {
-    event.before?.forgetJson();
     this.events.push(event);
     if (this.events.length < WINDOW_EVENTS * 2) return;
     const forgotten = this.events.splice(0, this.events.length - WINDOW_EVENTS);
-    for (const { last, now } of forgotten) if (now === undefined || this.items.get(last.key) !== now) last.forgetJson();
     this.forgottenUpTo = forgotten.at(-1)?.resourceVersion ?? this.forgottenUpTo;
   }
 }
@@ -120,6 +120,9 @@ export class Store {
   /** Events up to here were before this process and are not known. */
   readonly #loadedVersion: number;
   #resourceVersion: number;
+  /** A ring of the latest writes. */
+  readonly #texts: Stored[] = [];
+  #nextText = 0;
 
   /** @throws DatabaseError */
   constructor(path: string) {
@@ -183,6 +186,9 @@ export class Store {
     );
     this.#resourceVersion = version;
     const told = prepared.map(({ collection: id, remove, stored }) => {
+      this.#texts[this.#nextText]?.forgetJson();
+      this.#texts[this.#nextText] = stored;
+      this.#nextText = (this.#nextText + 1) % TEXTS;
       const collection = this.#collection(id);
       const before = collection.items.get(stored.key);
       if (remove) collection.remove(stored);
