@@ -3,10 +3,11 @@ import { type ChildProcess, execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { Container } from './container.ts';
 import { Netns } from './netns.ts';
 import type { RootfsStep } from './rootfs.ts';
+import { namespacedTests } from './testing.ts';
 
 const HOST_VIEW: RootfsStep[] = [
   { kind: 'tmpfs', at: '/', mode: 0o755 },
@@ -26,7 +27,11 @@ const output = (child: ChildProcess): Promise<{ code: number | null; text: strin
     child.once('close', (code) => resolve({ code, text }));
   });
 
-test('a container', async (t) => {
+namespacedTests(import.meta.url, () => {
+  test('a container', inContainer);
+});
+
+async function inContainer(t: TestContext): Promise<void> {
   const workspace = mkdtempSync(join(tmpdir(), 'ambit-container-'));
   const netns = Netns.create();
   const container = await Container.create({ hostname: 'pod-1', netns, rootfs: HOST_VIEW, workspace });
@@ -149,4 +154,4 @@ test('a container', async (t) => {
     await container.ended;
     assert.equal(await gone, 'SIGKILL');
   });
-});
+}

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { runAsOrdinaryUser } from './testing.ts';
 
-const names = ['netns', 'sockets', 'seqpacket', 'links', 'nft'];
+const names = ['netns', 'sockets', 'seqpacket', 'links', 'nft', 'container'];
 
 test('namespaces, sockets, interfaces and rules work without root', () =>
   runAsOrdinaryUser(names.map((name) => join(import.meta.dirname, `${name}.test.ts`))));
