@@ -136,8 +136,9 @@ export class GrpcServer {
       if (this.#unused.has(session)) session.destroy();
     });
     if (this.#unused.size > this.#maxUnused) {
-      const [oldest] = this.#unused;
-      oldest?.destroy();
+      const [oldest = session] = this.#unused;
+      this.#unused.delete(oldest);
+      oldest.destroy();
     }
     let next: Timer;
     const ping = (): void => {
