@@ -76,6 +76,8 @@ export async function startControl({ config, kube, clock, version }: ControlOpti
     checkIdentity: limits.checkIdentity,
   });
   ambient.graph.onWork = () => discovery.inputChanged();
+  ambient.graph.onError = (collection, key, error) =>
+    log.error('not derived; its last state stays in force', { collection, key, error: error as Error });
   const permissions = new NodePermissions(ambient.inputs.sources.pods, kube, ca.trustedNodeAccounts, trustDomain);
 
   let isReady = false;

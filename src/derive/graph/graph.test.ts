@@ -180,6 +180,31 @@ test('reading a later collection is a mistake that is named', () => {
   assert.throws(() => graph.flush(), /`late`, which is computed after it/);
 });
 
+test('a computation that fails keeps its last good outcome; the others go on, and it is tried again', () => {
+  const graph = new Graph();
+  const failures: string[] = [];
+  graph.onError = (collection, key, error) => failures.push(`${collection} ${key} ${(error as Error).message}`);
+  const source = graph.source<number>('source');
+  const halves = graph.derive('halves', source, (_get, n) => {
+    if (n % 2 === 1) throw new Error('odd');
+    return n / 2;
+  });
+  source.set('a', 2);
+  source.set('b', 4);
+  graph.flush();
+  source.set('a', 3);
+  source.set('b', 6);
+  graph.flush();
+  assert.deepEqual([halves.get('a'), halves.get('b'), failures], [1, 3, ['halves a odd']]);
+  source.set('a', 8);
+  graph.flush();
+  assert.equal(halves.get('a'), 4);
+  source.set('a', 9);
+  source.delete('a');
+  graph.flush();
+  assert.equal(halves.has('a'), false);
+});
+
 test('work is announced once between flushes', () => {
   let calls = 0;
   const graph = new Graph();

@@ -257,13 +257,13 @@ export class Source<T> extends Collection<T> {
 export type Outputs<T> = readonly (readonly [key: string, item: T])[];
 
 class Derived<T> extends Collection<T> implements Recomputing {
-  private readonly compute: (get: Reader, key: string) => Outputs<T>;
+  private readonly derivation: (get: Reader, key: string) => Outputs<T>;
   private readonly cells = new Map<string, Cell>();
   private dirty = new Set<string>();
 
   constructor(graph: Graph, name: string, compute: (get: Reader, key: string) => Outputs<T>) {
     super(graph, name);
-    this.compute = compute;
+    this.derivation = compute;
   }
 
   markDirty(key: string): void {
@@ -281,10 +281,8 @@ class Derived<T> extends Collection<T> implements Recomputing {
       const cell = this.cells.get(key) ?? new Cell(this, key);
       for (const bucket of cell.reads) bucket.leave(cell);
       cell.reads = [];
-      const outputs = this.compute(
-        { one: (collection, at) => collection.readBy(cell, at), all: (index, at) => index.readBy(cell, at) },
-        key,
-      );
+      const outputs = this.#compute(cell);
+      if (outputs === undefined) continue;
       for (const at of cell.outputs) gone.push(at);
       cell.outputs = outputs.map(([at]) => at);
       for (const [at, item] of outputs) fresh.set(at, item);
@@ -293,6 +291,21 @@ class Derived<T> extends Collection<T> implements Recomputing {
     }
     for (const at of gone) if (!fresh.has(at)) this.put(at, undefined);
     for (const [at, item] of fresh) this.put(at, item);
+  }
+
+  /** Undefined when it failed: then what was put out before stays, and the next change of what was read tries again. */
+  #compute(cell: Cell): Outputs<T> | undefined {
+    const reader: Reader = {
+      one: (collection, at) => collection.readBy(cell, at),
+      all: (index, at) => index.readBy(cell, at),
+    };
+    try {
+      return this.derivation(reader, cell.key);
+    } catch (error) {
+      this.graph.onError(this.name, cell.key, error);
+      this.cells.set(cell.key, cell);
+      return undefined;
+    }
   }
 }
 
@@ -321,6 +334,10 @@ class Join<T> extends Collection<T> {
 export class Graph {
   /** Called at the first change after a flush, so that somebody can plan the next one. */
   onWork: () => void = () => {};
+  /** Called when a computation throws, which is a mistake in it; unless it throws too, the others go on. */
+  onError: (collection: string, key: string, error: unknown) => void = (_collection, _key, error) => {
+    throw error;
+  };
   private readonly collections: { settle(): void; announce(): void }[] = [];
   private awake = false;
 
