@@ -32,6 +32,7 @@ interface Definition {
   readonly columns?: readonly Column[];
   readonly rules?: KindRules;
   readonly name?: NameRule;
+  readonly notice?: string;
 }
 
 function define(group: string, version: string, kind: string, more: Definition): Kind {
@@ -58,6 +59,7 @@ function define(group: string, version: string, kind: string, more: Definition):
     columns: () => columns,
     rules: more.rules ?? ({} satisfies KindRules<KubeObject>),
     nameRule: more.name ?? 'subdomain',
+    notice: more.notice,
   };
 }
 
@@ -225,6 +227,51 @@ export const BUILTIN_KINDS: readonly Kind[] = [
     plural: 'selfsubjectrulesreviews',
     cluster: true,
     verbs: CREATE_ONLY,
+  }),
+  // Kinds that charts bring along. They are kept for whoever reads them, and their writers are told that this is all.
+  define('admissionregistration.k8s.io', 'v1', 'MutatingWebhookConfiguration', {
+    plural: 'mutatingwebhookconfigurations',
+    cluster: true,
+    categories: ['api-extensions'],
+    columns: tables.WEBHOOKS,
+    notice: 'kept, but not called: this API has no admission webhooks yet',
+  }),
+  define('admissionregistration.k8s.io', 'v1', 'ValidatingWebhookConfiguration', {
+    plural: 'validatingwebhookconfigurations',
+    cluster: true,
+    categories: ['api-extensions'],
+    columns: tables.WEBHOOKS,
+    notice: 'kept, but not called: this API has no admission webhooks yet',
+  }),
+  define('autoscaling', 'v2', 'HorizontalPodAutoscaler', {
+    plural: 'horizontalpodautoscalers',
+    short: ['hpa'],
+    categories: ['all'],
+    status: true,
+    columns: tables.AUTOSCALER,
+    notice: 'kept, but nothing scales by it: there are no metrics to scale by',
+  }),
+  define('networking.k8s.io', 'v1', 'NetworkPolicy', {
+    plural: 'networkpolicies',
+    short: ['netpol'],
+    generation: true,
+    columns: tables.NETWORK_POLICY,
+    notice: 'kept, but not enforced: use an AuthorizationPolicy',
+  }),
+  define('policy', 'v1', 'PodDisruptionBudget', {
+    plural: 'poddisruptionbudgets',
+    short: ['pdb'],
+    status: true,
+    generation: true,
+    columns: tables.DISRUPTION_BUDGET,
+    notice: 'kept, but evictions do not ask it',
+  }),
+  define('scheduling.k8s.io', 'v1', 'PriorityClass', {
+    plural: 'priorityclasses',
+    short: ['pc'],
+    cluster: true,
+    columns: tables.PRIORITY_CLASS,
+    notice: 'kept, but pods are not preempted here',
   }),
   define('apiextensions.k8s.io', 'v1', 'CustomResourceDefinition', {
     plural: 'customresourcedefinitions',

@@ -79,6 +79,8 @@ export interface Kind {
   readonly columns: (version: string) => readonly Column[];
   readonly rules: KindRules;
   readonly nameRule: NameRule;
+  /** For kinds that are kept although nothing here acts on them: writers are warned with this. */
+  readonly notice?: string | undefined;
   /** Checks what the schema's tree cannot say; loaded on first use. */
   readonly deepValidator?: (() => Promise<DeepValidator>) | undefined;
 }

@@ -1,6 +1,7 @@
 // Gateway API and Istio kinds, built in: they behave as the CustomResourceDefinitions that a cluster has for them, in all
 // versions that those serve, and their values are checked by the validators made from those definitions.
 
+import { compileRoot } from '../crd/schema.ts';
 import { deepValidatorOf } from '../schema/deep.ts';
 import { schemaNamed } from '../schema/node.ts';
 import * as tables from '../table/columns.ts';
@@ -45,6 +46,7 @@ function define(group: string, versions: readonly [string, ...string[]], kind: s
   };
 }
 
+const OPEN_KIND = compileRoot('extensions.istio.io.v1alpha1.TrafficExtension', undefined);
 const GATEWAY_API = 'gateway.networking.k8s.io';
 const gatewayApi = (versions: readonly [string, ...string[]], kind: string, more: Definition) =>
   define(GATEWAY_API, versions, kind, { ...more, categories: ['gateway-api'] });
@@ -98,4 +100,10 @@ export const MESH_KINDS: readonly Kind[] = [
     storage: 'v1alpha1',
   }),
   istio('extensions.istio.io', ['v1alpha1'], 'WasmPlugin', { plural: 'wasmplugins' }),
+  // Younger than the package of schemas: any spec is taken.
+  {
+    ...istio('extensions.istio.io', ['v1alpha1'], 'TrafficExtension', { plural: 'trafficextensions' }),
+    schema: () => OPEN_KIND,
+    deepValidator: undefined,
+  },
 ];

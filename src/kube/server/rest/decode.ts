@@ -36,6 +36,7 @@ export function decode(
     );
   const { value, faults } = checkAndPrune(kind.schema(version), body);
   refuseWrongTypes(kind, version, faults);
+  if (kind.notice !== undefined) params.warn?.(`${kind.kind}: ${kind.notice}`);
   tellUnknown(kind, version, faults, params);
   const { apiVersion: _a, kind: _k, metadata, ...rest } = value as KubeObject & Record<string, unknown>;
   const object = {

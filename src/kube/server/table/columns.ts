@@ -250,6 +250,39 @@ export const ROLE_BINDING: readonly Column[] = [
   ),
 ];
 
+const count =
+  (path: string): Cell =>
+  (object) =>
+    (valueAt(object, path) as unknown[] | undefined)?.length ?? 0;
+export const WEBHOOKS: readonly Column[] = [NAME, column('Webhooks', count('webhooks'), { type: 'integer' }), AGE];
+export const AUTOSCALER: readonly Column[] = [
+  NAME,
+  column('Reference', (o) => `${valueAt(o, 'spec.scaleTargetRef.kind')}/${valueAt(o, 'spec.scaleTargetRef.name')}`),
+  column('Targets', () => UNKNOWN),
+  column('MinPods', text('spec.minReplicas', '1')),
+  column('MaxPods', number('spec.maxReplicas'), { type: 'integer' }),
+  column('Replicas', number('status.currentReplicas'), { type: 'integer' }),
+  AGE,
+];
+export const NETWORK_POLICY: readonly Column[] = [
+  NAME,
+  column('Pod-Selector', (o) => selectorText(valueAt(o, 'spec.podSelector') as LabelSelectorObject | undefined)),
+  AGE,
+];
+export const DISRUPTION_BUDGET: readonly Column[] = [
+  NAME,
+  column('Min Available', text('spec.minAvailable', 'N/A')),
+  column('Max Unavailable', text('spec.maxUnavailable', 'N/A')),
+  column('Allowed Disruptions', number('status.disruptionsAllowed'), { type: 'integer' }),
+  AGE,
+];
+export const PRIORITY_CLASS: readonly Column[] = [
+  NAME,
+  column('Value', number('value'), { type: 'integer' }),
+  column('Global-Default', (o) => valueAt(o, 'globalDefault') === true, { type: 'boolean' }),
+  AGE,
+];
+
 const condition = (object: KubeObject, wanted: string): string => {
   const conditions = (valueAt(object, 'status.conditions') as ICondition[] | undefined) ?? [];
   return conditions.find(({ type }) => type === wanted)?.status ?? '';
