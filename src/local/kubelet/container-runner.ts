@@ -2,7 +2,7 @@
 // One state at a time, set in one place; what the pod shows is made of `record`.
 
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Result } from '../../model/result.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
@@ -11,20 +11,21 @@ import type { Netns } from '../../platform/linux/netns.ts';
 import type { RootfsStep } from '../../platform/linux/rootfs.ts';
 import type { Image, ImageProblem } from '../images/types.ts';
 import { goDuration, RestartBackoff, RetryBackoff } from './backoff.ts';
+import type { Place } from './endpoint.ts';
 import { commandLine } from './environment.ts';
 import type { Running } from './exec.ts';
 import { runHook } from './hooks.ts';
 import type { ContainerLog } from './logs.ts';
 import { Probes } from './probes.ts';
-import { type Program, type ProgramSpec, StartError, startProgram } from './program.ts';
+import { type Program, type ProgramSpec, startProgram } from './program.ts';
 import { powersOf } from './security.ts';
+import { graceOf, stopSignal, terminationMessage } from './termination.ts';
 import {
   type ContainerRecord,
   type ContainerSpec,
   type ContainerState,
   type Pod,
   PodProblem,
-  type PodSpec,
   type Terminated,
 } from './types.ts';
 
@@ -67,11 +68,11 @@ export interface FormerLife {
 
 const CONFIG_RETRY_FIRST_MS = 250;
 const CONFIG_RETRY_MAX_MS = 10_000;
+const ERR_IMAGE_PULL_MS = 1_000;
 const IMAGE_RETRY_FIRST_MS = 10_000;
 const IMAGE_RETRY_MAX_MS = 300_000;
 const MIN_AFTER_HOOK_MS = 2_000;
 const KILL_WAIT_MS = 5_000;
-const MAX_TERMINATION_MESSAGE = 4096;
 const TERMINATION_LOG = 'termination-log';
 
 interface Prepared {
@@ -79,6 +80,7 @@ interface Prepared {
   readonly container: Container;
   readonly spec: ProgramSpec;
   readonly folder: string;
+  readonly log: ContainerLog;
 }
 
 export class ContainerRunner {
@@ -96,6 +98,8 @@ export class ContainerRunner {
   #stopping: Promise<void> | undefined;
   #wake: () => void = () => {};
   #imageChanged = false;
+  /** The program whose preStop hook was run: once is enough, however often it is asked to end. */
+  #preStopped: Program | undefined;
   /** Shown as `lastState` once the container waits or runs again. */
   #lastEnd: Terminated | undefined;
 
@@ -231,32 +235,32 @@ export class ContainerRunner {
 
   /** Until the image can be had, what it is; undefined when the container was stopped meanwhile. */
   async #image(): Promise<Image | undefined> {
-    const retry = new RetryBackoff(IMAGE_RETRY_FIRST_MS, IMAGE_RETRY_MAX_MS);
+    let retry = new RetryBackoff(IMAGE_RETRY_FIRST_MS, IMAGE_RETRY_MAX_MS);
     for (;;) {
       const name = this.#spec.image ?? '';
       const resolved = await this.#host.resolveImage(name);
       if (this.#stopping !== undefined) return undefined;
       if (resolved.ok) return resolved.value;
-      const { kind, message } = resolved.error;
-      const first = kind === 'badName' ? 'InvalidImageName' : 'ErrImagePull';
-      this.#host.event('Warning', 'Failed', `Failed to pull image "${name}": ${message}`, this.name);
-      this.#set({ state: { kind: 'waiting', reason: first, message } });
-      // The first reason is seen for a moment, as in a cluster; then it is the back-off that is waited for.
-      if (kind !== 'badName') {
-        await this.#sleep(1000);
-        if (this.#stopping !== undefined) return undefined;
-        this.#host.event('Normal', 'BackOff', `Back-off pulling image "${name}"`, this.name);
-        this.#set({
-          state: {
-            kind: 'waiting',
-            reason: 'ImagePullBackOff',
-            message: `Back-off pulling image "${name}": ${message}`,
-          },
-        });
-      }
-      await this.#sleep(retry.next());
+      await this.#waitForImage(name, resolved.error, retry.next());
       if (this.#stopping !== undefined) return undefined;
+      if (this.#spec.image !== name) retry = new RetryBackoff(IMAGE_RETRY_FIRST_MS, IMAGE_RETRY_MAX_MS);
     }
+  }
+
+  /** The first reason is seen for a moment, as in a cluster; then it is the back-off that is waited for. */
+  async #waitForImage(name: string, { kind, message }: ImageProblem, delayMs: number): Promise<void> {
+    this.#host.event('Warning', 'Failed', `Failed to pull image "${name}": ${message}`, this.name);
+    if (kind === 'badName') {
+      this.#set({ state: { kind: 'waiting', reason: 'InvalidImageName', message } });
+      return this.#sleep(delayMs);
+    }
+    this.#set({ state: { kind: 'waiting', reason: 'ErrImagePull', message } });
+    await this.#sleep(ERR_IMAGE_PULL_MS);
+    if (this.#stopping !== undefined || this.#spec.image !== name) return;
+    const backoff = `Back-off pulling image "${name}"`;
+    this.#host.event('Normal', 'BackOff', backoff, this.name);
+    this.#set({ state: { kind: 'waiting', reason: 'ImagePullBackOff', message: `${backoff}: ${message}` } });
+    await this.#sleep(delayMs);
   }
 
   /** @returns undefined when the container was stopped before it ran */
@@ -265,10 +269,8 @@ export class ContainerRunner {
     if (this.#stopping !== undefined) return undefined;
     const prepared = await this.#prepare();
     if (prepared === undefined) return undefined;
-    const { image, container, spec, folder } = prepared;
-    const attempt = this.#attempt++;
-    const restarts = attempt;
-    const log = this.#host.openLog(this.name, attempt);
+    const { image, container, spec, folder, log } = prepared;
+    const restarts = this.#attempt++;
     this.#log = log;
     const containerId = `ambit://${randomBytes(32).toString('hex')}`;
     const startedAt = new Date(this.#host.clock.nowMs());
@@ -283,18 +285,12 @@ export class ContainerRunner {
       await container.ended;
       rmSync(folder, { recursive: true, force: true });
       log.end();
-      if (!(error instanceof StartError)) throw error;
-      const message = `failed to create containerd task: failed to create shim task: OCI runtime create failed: ${error.message}: unknown`;
+      const why = error instanceof Error ? error.message : String(error);
+      const message = `failed to create containerd task: failed to create shim task: OCI runtime create failed: ${why}: unknown`;
       this.#host.event('Warning', 'Failed', `Error: ${message}`, this.name);
+      const finishedAt = new Date(this.#host.clock.nowMs());
       return this.#ended(
-        {
-          kind: 'terminated',
-          exitCode: 128,
-          reason: 'StartError',
-          message,
-          startedAt,
-          finishedAt: new Date(this.#host.clock.nowMs()),
-        },
+        { kind: 'terminated', exitCode: 128, reason: 'StartError', message, startedAt, finishedAt },
         shown,
       );
     }
@@ -388,7 +384,16 @@ export class ContainerRunner {
       stdin: this.#spec.stdin === true,
       tty: this.#spec.tty === true,
     };
-    return { image, container, spec, folder };
+    try {
+      return { image, container, spec, folder, log: this.#host.openLog(this.name, this.#attempt) };
+    } catch (error) {
+      container.kill(); // a disk that is full, say
+      throw error;
+    }
+  }
+
+  #place(): Place {
+    return { nodeNetns: this.#host.nodeNetns, podIp: this.#host.podIp(), ports: this.#spec.ports ?? [] };
   }
 
   #startProbes(): Probes {
@@ -425,12 +430,7 @@ export class ContainerRunner {
     const hook = this.#spec.lifecycle?.postStart;
     const { running } = this;
     if (hook !== undefined && running !== undefined) {
-      const failed = await runHook(hook, {
-        ...running,
-        nodeNetns: this.#host.nodeNetns,
-        podIp: this.#host.podIp(),
-        ports: this.#spec.ports ?? [],
-      });
+      const failed = await runHook(hook, { ...running, ...this.#place() });
       if (failed !== undefined) {
         this.#host.event('Warning', 'FailedPostStartHook', `PostStartHook failed: ${failed}`, this.name);
         await this.#end(graceOf(this.#host.pod().spec));
@@ -457,14 +457,9 @@ export class ContainerRunner {
     const deadlineMs = this.#host.clock.nowMs() + graceSeconds * 1000;
     this.#probes?.stop();
     const hook = this.#spec.lifecycle?.preStop;
-    if (hook !== undefined && graceSeconds > 0) {
-      const context = {
-        ...running,
-        nodeNetns: this.#host.nodeNetns,
-        podIp: this.#host.podIp(),
-        ports: this.#spec.ports ?? [],
-      };
-      const failed = await this.#within(graceSeconds * 1000, runHook(hook, context));
+    if (hook !== undefined && graceSeconds > 0 && this.#preStopped !== program) {
+      this.#preStopped = program;
+      const failed = await this.#within(graceSeconds * 1000, runHook(hook, { ...running, ...this.#place() }));
       if (typeof failed === 'string')
         this.#host.event('Warning', 'FailedPreStopHook', `PreStopHook failed: ${failed}`, this.name);
     }
@@ -492,27 +487,3 @@ export class ContainerRunner {
 }
 
 const exitedWell = (state: ContainerState): boolean => state.kind === 'terminated' && state.exitCode === 0;
-
-const graceOf = (spec: PodSpec | undefined): number => spec?.terminationGracePeriodSeconds ?? 30;
-
-function stopSignal(spec: ContainerSpec): NodeJS.Signals {
-  const wanted = (spec.lifecycle as { stopSignal?: string } | undefined)?.stopSignal;
-  return wanted !== undefined && /^SIG[A-Z0-9]+$/.test(wanted) ? (wanted as NodeJS.Signals) : 'SIGTERM';
-}
-
-/** What the container left in its termination message file, or the end of its log when it failed without a word. */
-function terminationMessage(spec: ContainerSpec, file: string, log: ContainerLog, exitCode: number): string {
-  let text = '';
-  try {
-    text = readFileSync(file, 'utf8').slice(0, MAX_TERMINATION_MESSAGE);
-  } catch {
-    // taken away together with the container's folder
-  }
-  if (text !== '' || exitCode === 0 || spec.terminationMessagePolicy !== 'FallbackToLogsOnError') return text;
-  return log
-    .read()
-    .slice(-80)
-    .map((line) => line.text)
-    .join('\n')
-    .slice(-2048);
-}

@@ -53,6 +53,7 @@ export class PodWorker {
   #ip: Ip | undefined;
   #folders = new Map<string, string>();
   #ending: Promise<void> | undefined;
+  #endGrace = Number.POSITIVE_INFINITY;
   #failed: { reason: string; message: string } | undefined;
   #waiters: (() => void)[] = [];
   /** Ends what is being waited for outside when the pod ends. */
@@ -306,7 +307,9 @@ export class PodWorker {
   async end(graceSeconds: number, why: 'deleted' | 'gone' | 'roomEnds'): Promise<void> {
     const report = why === 'deleted';
     if (!report) this.#writer.close();
-    const stopping = this.#stopContainers(graceSeconds);
+    // Each change of the object asks again; only a shorter time is news.
+    const stopping = graceSeconds < this.#endGrace ? this.#stopContainers(graceSeconds) : Promise.resolve();
+    this.#endGrace = Math.min(this.#endGrace, graceSeconds);
     this.#ending ??= (async () => {
       this.#changed();
       await stopping;
