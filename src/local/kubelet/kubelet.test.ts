@@ -359,7 +359,7 @@ function define(): void {
         terminationGracePeriodSeconds: 5,
         containers: [
           shell(script, {
-            lifecycle: { preStop: { exec: { command: ['sh', '-c', 'echo pre > /proc/3/fd/1; sleep 0.1'] } } },
+            lifecycle: { preStop: { exec: { command: ['sh', '-c', 'echo pre > /proc/3/fd/1; sleep 0.4'] } } },
           }),
         ],
       });
@@ -367,6 +367,8 @@ function define(): void {
       await logged(pod, 'main', /up/);
       const log = ask('/containerLogs/default/polite/main?follow=true');
       await client.delete(PODS, 'polite', 'default');
+      // Somebody touches the object meanwhile: it is not asked to end a second time.
+      await client.patch(PODS, 'polite', 'default', 'merge', { metadata: { annotations: { touched: 'yes' } } });
       await gone('polite');
       assert.equal((await log).text, 'up\npre\nterm\n');
       assert.equal(existsSync(`/run/netns/pod-${pod.metadata?.uid}`), false);
