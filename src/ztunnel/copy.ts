@@ -4,6 +4,7 @@
 // source is paused when the sink is full, and window is given back only for bytes that the socket has taken.
 
 import type { Socket } from 'node:net';
+import { resetSocket } from '../platform/linux/sockets.ts';
 import type { ByteMeter } from '../telemetry/connection.ts';
 import type { HboneError, ResetCode, TunnelSink, TunnelStream } from '../wire/hbone/index.ts';
 import { type Failure, ioFailure, isDisconnect } from './failure.ts';
@@ -69,7 +70,7 @@ export class TunnelRelay implements Relay, TunnelSink {
     if (this.#over) return;
     this.#over = true;
     this.#stream.reset(code);
-    this.#socket.resetAndDestroy();
+    resetSocket(this.#socket);
   }
 
   // -- from the tunnel --
@@ -109,7 +110,7 @@ export class TunnelRelay implements Relay, TunnelSink {
     }
     if (error.reads === 'failure' && error.code !== 'CONNECT_ERROR')
       this.#failure = { flag: 'H2_HANDSHAKE_FAILURE', error: `http2 failed: ${error.message}` };
-    this.#socket.resetAndDestroy();
+    resetSocket(this.#socket);
   }
 
   writable(): void {
@@ -212,8 +213,8 @@ export class SocketPair implements Relay {
   cut(): void {
     if (this.#over) return;
     this.#over = true;
-    this.#client.resetAndDestroy();
-    this.#server.resetAndDestroy();
+    resetSocket(this.#client);
+    resetSocket(this.#server);
   }
 
   failed(error: Error): void {
@@ -222,7 +223,7 @@ export class SocketPair implements Relay {
 
   /** A socket that closed without both FINs takes the other with it, as a reset. */
   closed(socket: Socket, other: Socket): void {
-    if (!(socket.readableEnded && socket.writableFinished)) other.resetAndDestroy();
+    if (!(socket.readableEnded && socket.writableFinished)) resetSocket(other);
     this.#open -= 1;
     if (this.#open > 0 || this.#over) return;
     this.#over = true;

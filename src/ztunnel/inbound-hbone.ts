@@ -11,6 +11,7 @@ import type { HostPort } from '../model/ip.ts';
 import { HBONE_PORT } from '../model/ports.ts';
 import { peerOf, sourcePeer } from '../model/traffic.ts';
 import { identityOf, type Workload } from '../model/workload.ts';
+import { resetSocket } from '../platform/linux/sockets.ts';
 import { createMeshServer, type MeshServer, type SecuredSocket } from '../platform/tls/index.ts';
 import { type Baggage, parseBaggage } from '../wire/baggage.ts';
 import {
@@ -79,7 +80,7 @@ export class InboundHbone {
     }
     if (this.#connections.size >= bounds.maxTunnelConnectionsPerPod) {
       this.denied(peer, local, `too many tunnel connections of one pod: ${this.#connections.size} are open`);
-      socket.resetAndDestroy();
+      resetSocket(socket);
       return;
     }
     // Who connects and says nothing makes room for who does.

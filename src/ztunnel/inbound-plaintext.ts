@@ -6,7 +6,7 @@ import { decideInboundPlaintext } from '../model/inbound.ts';
 import type { HostPort } from '../model/ip.ts';
 import { peerOf } from '../model/traffic.ts';
 import type { Workload } from '../model/workload.ts';
-import { originalDestination } from '../platform/linux/sockets.ts';
+import { originalDestination, resetSocket } from '../platform/linux/sockets.ts';
 import type { ResetCode } from '../wire/hbone/index.ts';
 import { TrackedConnection } from './connections.ts';
 import { type PodContext, WORKLOAD_WAIT_MS } from './context.ts';
@@ -42,7 +42,7 @@ export class InboundPlaintext {
         destinationAddress: dialled,
         error: `too many connections of one pod: ${pod.table.size} are open`,
       });
-      socket.resetAndDestroy();
+      resetSocket(socket);
       return;
     }
     new PlaintextConnection(pod, this.#application, socket, peer, dialled).begin();
@@ -143,7 +143,7 @@ class PlaintextConnection extends TrackedConnection {
   protected release(_code: ResetCode): void {
     this.#connecting?.cancel();
     if (this.#pair !== undefined) this.#pair.cut();
-    else this.#socket.resetAndDestroy();
+    else resetSocket(this.#socket);
   }
 
   stillAllowed(): boolean {

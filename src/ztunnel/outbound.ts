@@ -17,7 +17,7 @@ import {
 import { unreachable } from '../model/result.ts';
 import { peerOf } from '../model/traffic.ts';
 import { type GatewayAddress, identityOf, type Workload } from '../model/workload.ts';
-import { originalDestination } from '../platform/linux/sockets.ts';
+import { originalDestination, resetSocket } from '../platform/linux/sockets.ts';
 import { secureMeshClient } from '../platform/tls/index.ts';
 import {
   type ClientSession,
@@ -79,7 +79,7 @@ export class Outbound {
         destinationAddress: destination,
         error: `too many connections of one pod: ${pod.table.size} are open`,
       });
-      socket.resetAndDestroy();
+      resetSocket(socket);
       return;
     }
     new OutboundConnection(pod, this.#pool, socket, client, destination).begin();
@@ -369,7 +369,7 @@ class OutboundConnection extends TrackedConnection implements Expiring {
   protected release(code: ResetCode): void {
     this.#connecting?.cancel();
     if (this.#relay !== undefined) this.#relay.cut(code);
-    else this.#socket.resetAndDestroy();
+    else resetSocket(this.#socket);
   }
 
   /** A tunnel holds while both ends still have the identities that it was opened with. */

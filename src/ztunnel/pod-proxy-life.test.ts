@@ -184,6 +184,27 @@ namespacedTests(import.meta.url, () => {
     far.destroy();
   });
 
+  test('a policy change cuts a connection whose reader sleeps, too, at both ends', async () => {
+    let server = Promise.withResolvers<Socket>();
+    await mesh.listen(payment, 8004, (socket) => server.resolve(socket));
+    for (const client of [order, plain]) {
+      server = Promise.withResolvers<Socket>();
+      const socket = mesh.dial(client, { ip: payment.ip, port: 8004 });
+      const far = (await server.promise).pause();
+      for (let i = 0; i < 32; i++) socket.write(Buffer.alloc(1 << 20));
+      let last = -1;
+      for (let still = 0; still < 20; still = socket.bytesWritten === last ? still + 1 : 0) {
+        last = socket.bytesWritten;
+        await turn();
+      }
+      const broken = Promise.all([brokenBy(socket), brokenBy(far)]);
+      mesh.state.policies([policy('nobody', 'deny', { anyRule: [{ everyClause: [] }] })]);
+      far.resume();
+      assert.deepEqual(await broken, ['ECONNRESET', 'ECONNRESET']);
+      mesh.state.policies([], ['shop/nobody']);
+    }
+  });
+
   test('hand-over: two proxies share the ports, the old one drains, no connection fails', async () => {
     const old = mesh.ztunnel;
     const alive = await talking();

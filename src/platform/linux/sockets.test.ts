@@ -180,6 +180,35 @@ namespacedTests(import.meta.url, () => {
     closeSync(held);
   });
 
+  test('a reset is at once, whatever waits to be sent, and the socket closes', async () => {
+    using network = new TestNetwork(1);
+    const [pod] = network.pods as [TestNetwork['pods'][0]];
+    const before = countDescriptors();
+    for (const stage of ['idle', 'full', 'ended'] as const) {
+      const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
+      await sockets.serve(server, sockets.listenTcp(pod.netns, { ip: ip('0.0.0.0'), port: 8080 }));
+      const socket = sockets.connectTcp(pod.netns, {
+        destination: { ip: pod.ip, port: 8080 },
+        allowHalfOpen: true,
+      });
+      const [[peer]] = (await Promise.all([once(server, 'connection'), once(socket, 'connect')])) as [
+        [Socket],
+        unknown,
+      ];
+      if (stage === 'full') while (socket.writableLength < 4 << 20) socket.write(Buffer.alloc(1 << 20));
+      if (stage === 'ended') socket.end();
+      const ends = Promise.all([once(socket, 'close'), once(peer, 'error')]);
+      sockets.resetSocket(socket);
+      sockets.resetSocket(socket);
+      peer.resume();
+      const [, [error]] = (await ends) as [unknown, [NodeJS.ErrnoException]];
+      assert.equal(error.code, 'ECONNRESET', stage);
+      await closed(server);
+    }
+    await new Promise(setImmediate);
+    assert.equal(countDescriptors(), before);
+  });
+
   test('with SO_REUSEPORT a second listener takes over from the first', async () => {
     using network = new TestNetwork(1);
     const [pod] = network.pods as [TestNetwork['pods'][0]];

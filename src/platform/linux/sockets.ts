@@ -26,6 +26,7 @@ const SOL_IPV6 = 41;
 
 const SO_REUSEADDR = 2;
 const SO_KEEPALIVE = 9;
+const SO_LINGER = 13;
 const SO_REUSEPORT = 15;
 const SO_MARK = 36;
 const IP_FREEBIND = 15;
@@ -279,6 +280,19 @@ export function localAddress(socket: Socket | number): HostPort | undefined {
   length.writeUInt32LE(28, 0);
   check(libc.getsockname(fd, address, length), 'getsockname', () => 'local address not read');
   return decodeInet(address);
+}
+
+const LINGER_NOTHING = Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]);
+
+/**
+ * Ends a connection with a TCP reset, now: what waits to be sent is dropped. Node's own `resetAndDestroy` first sends it,
+ * for as long as the peer likes, and after `end` it may lose the descriptor without closing it. Twice is harmless.
+ */
+export function resetSocket(socket: Socket): void {
+  const fd = descriptorOf(socket);
+  // A socket that cannot be told so any more is closed without.
+  if (fd !== undefined) libc.setsockopt(fd, SOL_SOCKET, SO_LINGER, LINGER_NOTHING, LINGER_NOTHING.length);
+  socket.destroy();
 }
 
 /** Whether `::1` exists in the namespace: a kernel, or a namespace, may be without IPv6. */
