@@ -2,7 +2,7 @@
 // Runs itself again inside namespaces of its own (as an ordinary user inside a user namespace), so that neither the
 // machine's network nor its processes are touched and nothing is left behind.
 
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { mountTmpfs } from '../src/platform/linux/mounts.ts';
@@ -28,6 +28,7 @@ const command = new Command('bench')
   .option('--rounds <n>', 'times that each is repeated; the middle one counts', positive, 3)
   .option('--only <names>', 'measurements within a part, comma-separated', (text) => text.split(','))
   .option('--no-peers', 'leave out the programs that budgets compare with')
+  .option('--tunnel', 'also our tunnels alone, without capture, policy and telemetry', false)
   .option(
     '--out <file>',
     'where the JSON goes',
@@ -39,6 +40,7 @@ interface Flags {
   readonly rounds: number;
   readonly only?: readonly string[];
   readonly peers: boolean;
+  readonly tunnel: boolean;
   readonly out: string;
 }
 
@@ -50,15 +52,19 @@ function chosenParts(): readonly Part[] {
 }
 
 /** @returns the exit code of the run inside */
-function again(): number {
+function again(): Promise<number> {
   const user = process.getuid?.() === 0 ? [] : ['--user', '--map-root-user'];
   const unshare = [...user, '--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
   const self = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
   const env = { ...process.env, [INSIDE]: '1' };
-  const result = spawnSync('unshare', [...unshare, '--', ...self], { stdio: 'inherit', env });
-  if (result.error)
-    throw new Error(`namespaces for the benchmark not made: ${result.error.message}; install util-linux`);
-  return result.status ?? 1;
+  const child = spawn('unshare', [...unshare, '--', ...self], { stdio: 'inherit', env });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill('SIGKILL'));
+  return new Promise((resolve, reject) => {
+    child.on('exit', (code) => resolve(code ?? 1));
+    child.on('error', (error) =>
+      reject(new Error(`namespaces for the benchmark not made: ${error.message}; install util-linux`)),
+    );
+  });
 }
 
 async function runParts(parts: readonly Part[], options: PartOptions, out: string): Promise<number> {
@@ -82,10 +88,11 @@ const options: PartOptions = {
   rounds: flags.rounds,
   only: flags.only,
   peers: flags.peers,
+  tunnel: flags.tunnel,
   progress: (what) => void process.stderr.write(process.stderr.isTTY ? `\x1b[2K\r${what}` : ''),
 };
 if (process.env[INSIDE] !== undefined) process.exitCode = await runParts(parts, options, flags.out);
 else {
   for (const part of parts) await part.prepare?.(options);
-  process.exitCode = again();
+  process.exitCode = await again();
 }

