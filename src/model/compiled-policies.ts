@@ -194,13 +194,13 @@ const compileRanges =
   };
 
 /** One 32-bit word for IPv4, four for IPv6. */
-function words(ip: Ip): number[] {
+export function words(ip: Ip): number[] {
   const bytes = ipBytes(ip);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   return Array.from({ length: bytes.length / 4 }, (_, i) => view.getInt32(4 * i));
 }
 
-function compileRange(range: Cidr): (bits: readonly number[]) => boolean {
+export function compileRange(range: Cidr): (bits: readonly number[]) => boolean {
   const base = words(range.ip);
   const masks = base.map((_, i) => {
     const bits = Math.min(32, Math.max(0, range.length - 32 * i));
