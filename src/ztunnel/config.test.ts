@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Config, describeConfig, parseConfig, type RawConfig } from './config.ts';
+import { type Config, parseConfig, type RawConfig } from './config.ts';
+import { describeConfig } from './config-description.ts';
 import { parseDurationMs } from './settings-reader.ts';
 
 type Env = Record<string, string>;
@@ -299,7 +300,30 @@ test('tokens are in no problem and no description', () => {
     describeConfig(config({ AUTH_TOKEN: 'very-secret', XDS_HEADER_key: 'very-secret', LOCAL_XDS: 'very-secret' })),
   );
   assert.doesNotMatch(described, /very-secret/);
-  assert.match(described, /"streamWindowBytes":4194304/);
+  assert.match(described, /"windowSize":4194304/);
+});
+
+test('the description has the keys and shapes of the original', () => {
+  const described = describeConfig(
+    config({ ...POD, SERVICE_ACCOUNT: 'z', XDS_ADDRESS: 'https://istiod:15012', XDS_HEADER_a: 'b', NODE_NAME: 'n' }),
+  );
+  const { adminAddr, statsAddr, inboundAddr, localNode, xdsAddress, xdsRootCert, xdsHeaders } = described;
+  assert.deepEqual(
+    { adminAddr, statsAddr, inboundAddr, localNode, xdsAddress, xdsRootCert, xdsHeaders },
+    {
+      adminAddr: { Localhost: [true, 15000] },
+      statsAddr: { SocketAddr: '[::]:15020' },
+      inboundAddr: '[::]:15008',
+      localNode: 'n',
+      xdsAddress: 'https://istiod:15012',
+      xdsRootCert: { File: './var/run/secrets/istio/root-cert.pem' },
+      xdsHeaders: ['a'],
+    },
+  );
+  assert.deepEqual(described.poolUnusedReleaseTimeout, { secs: 300, nanos: 0 });
+  assert.deepEqual(described.illegalPorts, [15001, 15006, 15008]);
+  assert.equal(described.requireOriginalSource, null);
+  assert.match(String(described.ztunnelIdentity), /^spiffe:\/\/cluster\.local\/ns\/.+\/sa\/z$/);
 });
 
 for (const [text, wanted] of [

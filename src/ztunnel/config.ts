@@ -9,7 +9,7 @@ import { DNS_PROXY_PORT, METRICS_PORT, READINESS_PORT, ZTUNNEL_ADMIN_PORT } from
 import { fail, ok, type Result } from '../model/result.ts';
 import type { LogFormat } from '../telemetry/log.ts';
 import { parseFilter } from '../telemetry/log-filter.ts';
-import type { StructFields, StructValue } from '../wire/protobuf/writer.ts';
+import type { StructValue } from '../wire/protobuf/writer.ts';
 import type { DataPathSettings, OwnPod } from './contracts.ts';
 import type { ControlPlaneAccess, TokenSource, TrustRoots } from './grpc/access.ts';
 import { SettingsReader } from './settings-reader.ts';
@@ -343,33 +343,4 @@ export function parseConfig(raw: RawConfig): Result<Config, readonly string[]> {
     istioVersion: proxy.metadata.get('ISTIO_VERSION') || 'unknown',
   };
   return read.problems.length === 0 ? ok(config) : fail(read.problems);
-}
-
-/** For the config dump: without tokens, keys and the text of local state. */
-export function describeConfig(config: Config): StructFields {
-  const describeAccess = (access: ControlPlaneAccess | undefined): StructFields | undefined =>
-    access && {
-      address: `https://${access.host.includes(':') ? `[${access.host}]` : access.host}:${access.port}`,
-      rootCert: access.roots.kind === 'file' ? access.roots.path : access.roots.kind,
-      altHostname: access.alternativeName ?? null,
-      headers: Object.keys(access.headers),
-    };
-  const { dataPath, xds, ca, dns } = config;
-  const plain = {
-    ...dataPath,
-    ownPod: config.ownPod,
-    inpodUds: config.agentSocket,
-    proxy: config.proxyEnabled,
-    xds: xds && { ...describeAccess(xds.access), onDemand: xds.onDemand },
-    ca: ca && { ...describeAccess(ca.access), secretTtlSeconds: ca.ttlSeconds },
-    proxyMetadata: xds?.node.metadata,
-    localXds: config.localState?.kind,
-    dnsProxy: dns !== undefined,
-    dnsProxyAddr: dns && [dns.listen.v4, dns.listen.v6],
-    clusterDomain: dns?.lookup.clusterDomain,
-    ports: config.ports,
-    logging: config.log,
-    clusterId: config.clusterId,
-  };
-  return JSON.parse(JSON.stringify(plain)) as StructFields;
 }

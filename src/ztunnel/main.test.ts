@@ -2,7 +2,7 @@
 // a network namespace of its own, as the pod that it runs in; pods and traffic are real.
 
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createSecureServer, type Http2SecureServer } from 'node:http2';
@@ -331,3 +331,15 @@ namespacedTests(import.meta.url, () => {
     assert.match(running.output, /second snapshot/);
   });
 });
+
+for (const [word, status, says] of [
+  ['--help', 0, /XDS_ADDRESS/],
+  ['help', 0, /LOCAL_XDS_PATH/],
+  ['version', 0, /^\d+\.\d+\.\d+\n$/],
+  ['prxoy', 1, /unknown command `prxoy`/],
+] as const)
+  test(`command line: ${word}`, () => {
+    const ran = spawnSync(process.execPath, [MAIN, word], { encoding: 'utf8', env: {}, timeout: 10_000 });
+    assert.equal(ran.status, status, ran.stderr);
+    assert.match(ran.stdout + ran.stderr, says);
+  });

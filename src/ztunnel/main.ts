@@ -16,6 +16,21 @@ import { NodeProxy } from './node-proxy.ts';
 const MESH_CONFIG = './etc/istio/config/mesh';
 const log = logger('app');
 
+const HELP = `Usage: ambit ztunnel [proxy | version | help]
+
+The node proxy. Settings come from the environment, as Istio's ztunnel's; \`proxy\`, the default, runs it.
+
+  XDS_ADDRESS, CA_ADDRESS        control plane, https://host:port; an empty XDS_ADDRESS: local state alone
+  XDS_ROOT_CA, CA_ROOT_CA        file, PEM text or SYSTEM (default ./var/run/secrets/istio/root-cert.pem)
+  AUTH_TOKEN                     file or token (default ./var/run/secrets/tokens/istio-token)
+  NODE_NAME, POD_NAME, POD_NAMESPACE, SERVICE_ACCOUNT, INSTANCE_IP, CLUSTER_ID, NETWORK
+  INPOD_UDS                      socket of the node agent (default /var/run/ztunnel/ztunnel.sock)
+  LOCAL_XDS_PATH, LOCAL_XDS      workloads, services and policies from YAML
+  RUST_LOG, LOG_FORMAT           info, access=debug,state=trace; plain or json
+
+In a mesh it runs as a pod: see deploy/local/20-ztunnel.yaml for all of its surroundings.
+`;
+
 /** What stops the start, one line each. */
 class StartError extends Error {
   readonly problems: readonly string[];
@@ -109,6 +124,19 @@ process.on('uncaughtException', (error) => {
   void exit(1);
 });
 
+/** The original's command line: one word, or none; what follows `proxy` says nothing. */
+function runCommand(word: string | undefined): void {
+  if (word === undefined || word === 'proxy') return;
+  if (word === 'help' || word === '--help' || word === '-h') process.stdout.write(HELP);
+  else if (word === 'version' || word === '--version') process.stdout.write(`${packageJson.version}\n`);
+  else {
+    process.stderr.write(`ambit ztunnel: unknown command \`${word}\`\n${HELP}`);
+    process.exit(1);
+  }
+  process.exit(0);
+}
+
+runCommand(process.argv[2]);
 main().then(
   () => exit(0),
   (error: unknown) => {

@@ -194,7 +194,7 @@ test('all fields of a workload, a service and a policy', () => {
     ['n', 'h', true, 'pod', 'Unhealthy', 'HostNetwork'],
   );
   assert.deepEqual(json.applicationTunnel, { protocol: 'PROXY', port: 9 });
-  assert.deepEqual(json.locality, { region: 'r', subzone: 's' });
+  assert.deepEqual(json.locality, { region: 'r', zone: '', subzone: 's' });
   assert.deepEqual(json.services, ['shop/a', 'shop/b']);
   const svc = JSON.parse(
     JSON.stringify(

@@ -58,8 +58,7 @@ export function workloadJson(w: Workload): JsonRecord {
     authorizationPolicies: list(w.authorizationPolicies),
     status: healthName(w.status),
     clusterId: w.clusterId,
-    locality:
-      region || zone || subzone ? { region: some(region), zone: some(zone), subzone: some(subzone) } : undefined,
+    locality: region || zone || subzone ? { region, zone, subzone } : undefined,
     services: list([...w.services.keys()].sort()),
     capacity: w.capacity,
   };
