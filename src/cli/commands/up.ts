@@ -1,7 +1,7 @@
 // `ambit up`: a whole mesh, and the user's manifests in it.
 
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { accessSync, constants, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { type Applied, applyManifests } from '../../kube/apply.ts';
 import { connectKube, type HttpKubeClient } from '../../kube/client/client.ts';
@@ -152,14 +152,29 @@ function imageFlags(options: Options): string[] {
         exitCode: 2,
       });
   if (options.ztunnel === undefined) return images;
-  if (!existsSync(options.ztunnel))
+  const program = resolve(options.ztunnel);
+  const why = notAProgram(program);
+  if (why !== undefined)
     throw new Failure({
-      what: `\`--ztunnel ${options.ztunnel}\` is not there`,
-      why: 'no such file',
+      what: `\`--ztunnel ${options.ztunnel}\` cannot be run`,
+      why,
       fix: 'give the path of a program that speaks ZDS, ADS and the certificate service',
       exitCode: 2,
     });
-  return [...images, `ambit/ztunnel=${options.ztunnel}`];
+  // Quoted, so that a path with blanks or shell signs stays one word.
+  return [...images, `ambit/ztunnel='${program.replaceAll("'", `'"'"'`)}'`];
+}
+
+function notAProgram(path: string): string | undefined {
+  try {
+    if (!statSync(path).isFile()) return 'it is no file';
+    accessSync(path, constants.X_OK);
+    return undefined;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT'
+      ? 'no such file'
+      : `it may not be executed: chmod +x ${path}`;
+  }
 }
 
 function userManifests(options: Options): Manifest[] {

@@ -1,0 +1,69 @@
+// `--ztunnel PATH`: another program in the node proxy's place. The program here is a script of the test's own that starts
+// our node proxy's bundle, from a path with a blank in it, so that nothing but the flag can have put it there.
+
+import assert from 'node:assert/strict';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { eventually, ROOT, TestMesh } from './support/mesh.ts';
+
+const POD = `apiVersion: v1
+kind: Namespace
+metadata: { name: shop, labels: { istio.io/dataplane-mode: ambient } }
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: only, namespace: shop }
+spec: { containers: [{ name: c, image: ambit/echo }] }
+`;
+let folder: string;
+let program: string;
+let mesh: TestMesh;
+
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'ambit-exchange-'));
+  chmodSync(folder, 0o755);
+  program = join(folder, 'another ztunnel');
+  writeFileSync(
+    program,
+    `#!/bin/sh\necho "another ztunnel, asked to: $*"\nexec '${process.execPath}' '${join(ROOT, 'dist/ztunnel.mjs')}' "$@"\n`,
+    { mode: 0o755 },
+  );
+  mesh = await TestMesh.up({
+    up: ['--nodes', '1', '--ztunnel', program, '-f', '-'],
+    input: POD,
+  });
+});
+after(async () => {
+  await mesh?.[Symbol.asyncDispose]();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test('the program runs as the node proxy, and pods are captured and served by it', async () => {
+  const said = await mesh.kubectlOk(['logs', '-n', 'istio-system', '-l', 'app=ztunnel', '--tail=-1']);
+  assert.match(said, /another ztunnel, asked to: proxy ztunnel\n/);
+  await eventually('the pod is served', async () => {
+    const at = '{.metadata.annotations.ambient\\.istio\\.io/redirection}';
+    const state = await mesh.kubectlOk(['get', 'pod', 'only', '-n', 'shop', '-o', `jsonpath=${at}`]);
+    return state === 'enabled' ? true : undefined;
+  });
+});
+
+test('a file that cannot be run is refused before anything starts', async () => {
+  const refused = async (path: string): Promise<string> => {
+    const other = TestMesh.create();
+    try {
+      const ran = await other.ambit(['up', '--detach', '--empty', '--ztunnel', path]);
+      assert.equal(ran.code, 2);
+      return ran.stderr;
+    } finally {
+      await other[Symbol.asyncDispose]();
+    }
+  };
+  assert.match(await refused(join(folder, 'nothing')), /no such file/);
+  assert.match(await refused(folder), /it is no file/);
+  const plain = join(folder, 'plain');
+  writeFileSync(plain, '', { mode: 0o644 });
+  assert.match(await refused(plain), /chmod \+x/);
+});
