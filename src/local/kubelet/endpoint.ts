@@ -139,6 +139,8 @@ export async function grpcHealth(
   place: Place,
   timeoutMs: number,
 ): Promise<string> {
+  const name = Buffer.from(action.service ?? '');
+  if (name.length > 127) throw new EndpointError('the name of the gRPC service is longer than 127 bytes');
   const began = performance.now();
   const socket = await dial(place.podIp, action.port, place, timeoutMs).catch((error: Error) => {
     throw new EndpointError(
@@ -184,7 +186,6 @@ export async function grpcHealth(
         resolve(SERVING[message[0] === 0x08 ? (message[1] ?? 0) : 0] ?? 'UNKNOWN');
       }),
     );
-    const name = Buffer.from(action.service ?? '');
     const body = name.length === 0 ? name : Buffer.concat([Buffer.from([0x0a, name.length]), name]);
     stream.end(Buffer.concat([Buffer.from([0, 0, 0, 0, body.length]), body]));
   });
