@@ -1,5 +1,6 @@
 // The L4 path: two hops of mutual TLS between two namespaces, against no mesh and against Envoy, in rounds that take
-// turns, so that whatever else the machine does hits all of them alike. Reported is the middle round.
+// turns, so that whatever else the machine does hits all of them alike. Reported is each one's best round: other work can
+// only make a round worse. The JSON holds all of them.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -35,6 +36,7 @@ interface Figure {
   readonly unit: string;
   readonly of: (result: Measured) => number;
   readonly budget?: Budget;
+  readonly best: 'highest' | 'lowest';
   /** Direct has no proxies, so no CPU of theirs. */
   readonly ofProxies?: boolean;
 }
@@ -52,6 +54,7 @@ const cpuPerGigabyte: Figure = {
   what: '  CPU per gigabyte, both proxies',
   unit: 's',
   of: (result) => (result.cpuSeconds * 1e9) / result.done,
+  best: 'lowest',
   ofProxies: true,
 };
 
@@ -61,11 +64,18 @@ const MEASUREMENTS: readonly Measurement[] = [
     port: HTTP_PORT,
     load: { mode: 'closed', connections: CONNECTIONS },
     figures: [
-      { what: `requests, ${CONNECTIONS} connections`, unit: '/s', of: perSecond, budget: versusEnvoy({ atLeast: 1 }) },
+      {
+        what: `requests, ${CONNECTIONS} connections`,
+        unit: '/s',
+        of: perSecond,
+        best: 'highest',
+        budget: versusEnvoy({ atLeast: 1 }),
+      },
       {
         what: 'CPU per request, both proxies',
         unit: 'µs',
         of: (result) => (result.cpuSeconds * 1e6) / result.done,
+        best: 'lowest',
         budget: versusEnvoy({ atMost: 0.9 }),
         ofProxies: true,
       },
@@ -76,11 +86,12 @@ const MEASUREMENTS: readonly Measurement[] = [
     port: HTTP_PORT,
     load: { mode: 'paced', connections: CONNECTIONS, rate: PACED_RATE },
     figures: [
-      { what: `p50 at ${PACED_RATE}/s`, unit: 'ms', of: (result) => result.p50 ?? Number.NaN },
+      { what: `p50 at ${PACED_RATE}/s`, unit: 'ms', of: (result) => result.p50 ?? Number.NaN, best: 'lowest' },
       {
         what: `p99 at ${PACED_RATE}/s`,
         unit: 'ms',
         of: (result) => result.p99 ?? Number.NaN,
+        best: 'lowest',
         budget: versusEnvoy({ atMost: 1.2 }),
       },
     ],
@@ -89,14 +100,16 @@ const MEASUREMENTS: readonly Measurement[] = [
     name: 'connections',
     port: HTTP_PORT,
     load: { mode: 'connect', connections: CONNECTIONS },
-    figures: [{ what: 'new connections', unit: '/s', of: perSecond, budget: versusEnvoy({ atLeast: 1 }) }],
+    figures: [
+      { what: 'new connections', unit: '/s', of: perSecond, best: 'highest', budget: versusEnvoy({ atLeast: 1 }) },
+    ],
   },
   {
     name: 'bulk1',
     port: BULK_PORT,
     load: { mode: 'bulk', connections: 1 },
     figures: [
-      { what: 'bulk, 1 stream', unit: 'Gb/s', of: gigabits, budget: versusEnvoy({ atLeast: 0.9 }) },
+      { what: 'bulk, 1 stream', unit: 'Gb/s', of: gigabits, best: 'highest', budget: versusEnvoy({ atLeast: 0.9 }) },
       cpuPerGigabyte,
     ],
   },
@@ -105,14 +118,12 @@ const MEASUREMENTS: readonly Measurement[] = [
     port: BULK_PORT,
     load: { mode: 'bulk', connections: 4 },
     figures: [
-      { what: 'bulk, 4 streams', unit: 'Gb/s', of: gigabits, budget: versusEnvoy({ atLeast: 0.9 }) },
+      { what: 'bulk, 4 streams', unit: 'Gb/s', of: gigabits, best: 'highest', budget: versusEnvoy({ atLeast: 0.9 }) },
       cpuPerGigabyte,
     ],
   },
 ];
 
-const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 const mapValues = <T, U>(of: Partial<Record<Subject, T>>, f: (value: T) => U): Partial<Record<Subject, U>> =>
   Object.fromEntries(Object.entries(of).map(([subject, value]) => [subject, f(value)]));
 
@@ -141,7 +152,7 @@ async function measure(one: Measurement, paths: readonly Path[], options: PartOp
     return {
       what: figure.what,
       unit: figure.unit,
-      values: mapValues(rounds, median),
+      values: mapValues(rounds, (list) => (figure.best === 'highest' ? Math.max(...list) : Math.min(...list))),
       rounds,
       ...(figure.budget === undefined ? {} : { budget: figure.budget }),
     };
@@ -158,18 +169,19 @@ export const l4: Part = {
   async run(options) {
     const folder = mkdtempSync(join(tmpdir(), 'ambit-bench-'));
     const plain = makePair('plain', 1);
-    const captured = makePair('captured', 2);
+    const ambit = makePair('ambit', 2);
+    const envoy = makePair('envoy', 3);
     const script = join(import.meta.dirname, '../load/server.ts');
     const applications: Running[] = [];
     const paths: Path[] = [];
     try {
-      for (const { server } of [plain, captured])
+      for (const { server } of [plain, ambit, envoy])
         applications.push(await start(inside(server.netns, [process.execPath, script]), { ready: /^serving/ }));
-      paths.push(directPath(plain), await ztunnelPath(folder, captured));
+      paths.push(directPath(plain), await ztunnelPath(folder, ambit));
       const authority = await TestAuthority.create();
       const client = await authority.issue('spiffe://cluster.local/ns/bench/sa/client');
       const server = await authority.issue('spiffe://cluster.local/ns/bench/sa/server');
-      if (options.peers) paths.push(await envoyPath(folder, plain, client, server));
+      if (options.peers) paths.push(await envoyPath(folder, envoy, client, server));
       if (options.tunnel) paths.push(await pairPath(plain, client, server));
       const rows: Row[] = [];
       const idle = memory(paths);

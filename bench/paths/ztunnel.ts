@@ -8,7 +8,6 @@ import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import type { Ip } from '../../src/model/ip.ts';
-import { redirector } from '../../src/node/redirection.ts';
 import { Netns } from '../../src/platform/linux/netns.ts';
 import { type SeqpacketConnection, SeqpacketListener } from '../../src/platform/linux/seqpacket.ts';
 import { listenTcp } from '../../src/platform/linux/sockets.ts';
@@ -18,8 +17,9 @@ import {
 } from '../../src/wire/gen/istio/v1/auth/citadel_pb.ts';
 import { decodeAck, decodeHello, encodeRequest } from '../../src/wire/zds/messages.ts';
 import { TestAuthority } from '../../src/ztunnel/testing/authority.ts';
-import { inside, makeAlone, type Pair, type Place } from '../network.ts';
+import { inside, makeAlone, type Pair } from '../network.ts';
 import { type Running, startLogging } from '../processes.ts';
+import { capture } from './capture.ts';
 import type { Path } from './path.ts';
 
 const CA_PORT = 15_012;
@@ -93,20 +93,6 @@ async function handOver(listener: SeqpacketListener, role: Role, netns: Netns): 
   );
   await send({ kind: 'snapshotSent' });
   return connection;
-}
-
-/** Captures the pod as the node agent does. */
-async function capture(place: Place): Promise<Netns> {
-  const netns = Netns.open(`/run/netns/${place.netns}`);
-  const probeSource = { v4: '169.254.7.127' as Ip, v6: 'e9ac:1e77:90ca:399f:4d6d:ece2:2f9b:3164' as Ip };
-  await redirector(['/proc']).capture(netns, {
-    captureInbound: true,
-    captureDns: false,
-    virtualInterfaces: [],
-    ipv6: false,
-    probeSource,
-  });
-  return netns;
 }
 
 /** Rejects when the proxy ends, with what it wrote. */
