@@ -46,17 +46,29 @@ export function buildRouteTable(routes: readonly HttpRoute[]): HttpRouteTable {
 
 function orderEntries(routes: readonly HttpRoute[]): RouteEntry[] {
   const ordered: RouteEntry[] = [];
-  let block: RouteEntry[] = [];
+  const block: RouteEntry[] = [];
+  const endBlock = (): void => {
+    for (const entry of sortByPrecedence(block)) ordered.push(entry);
+    block.length = 0;
+  };
   for (const route of routes) {
     if (route.origin.kind !== 'VirtualService') {
       block.push(...entriesOf(route));
       continue;
     }
-    ordered.push(...block.sort(compareEntries), ...entriesOf(route));
-    block = [];
+    endBlock();
+    ordered.push(...entriesOf(route));
   }
-  return [...ordered, ...block.sort(compareEntries)];
+  endBlock();
+  return ordered;
 }
+
+/** Each entry is weighed once. */
+const sortByPrecedence = (entries: readonly RouteEntry[]): RouteEntry[] =>
+  entries
+    .map((entry) => ({ entry, name: `${entry.origin.namespace}/${entry.origin.name}`, ...weigh(entry.match) }))
+    .sort(compareWeighed)
+    .map(({ entry }) => entry);
 
 const entriesOf = ({ origin, rules }: HttpRoute): RouteEntry[] =>
   rules.flatMap((rule, ruleIndex): RouteEntry[] =>
@@ -66,7 +78,7 @@ const entriesOf = ({ origin, rules }: HttpRoute): RouteEntry[] =>
   );
 
 /** Exact before wildcard, longer wildcards first; among equals by name, so that tables do not depend on arrival. */
-export function compareHosts(a: string, b: string): number {
+function compareHosts(a: string, b: string): number {
   const wild = Number(a.startsWith('*')) - Number(b.startsWith('*'));
   if (wild !== 0) return wild;
   if (a.startsWith('*') && a.length !== b.length) return b.length - a.length;
@@ -84,21 +96,24 @@ interface Weight {
 
 const CRITERIA: readonly (keyof Weight)[] = ['pathRank', 'pathLength', 'method', 'headers', 'queries'];
 
+interface Weighed extends Weight {
+  readonly entry: RouteEntry;
+  /** `<namespace>/<name>` */
+  readonly name: string;
+}
+
 /**
  * Gateway API's precedence as Istio holds it: exact path, prefix, regular expression, none; the longer path; a method;
  * more headers; more query parameters; the older object; its name; the order within it.
  */
-export function compareEntries(a: RouteEntry, b: RouteEntry): number {
-  const [first, second] = [weigh(a.match), weigh(b.match)];
-  for (const criterion of CRITERIA)
-    if (first[criterion] !== second[criterion]) return second[criterion] - first[criterion];
-  if (a.origin.createdAtMs !== b.origin.createdAtMs) return a.origin.createdAtMs - b.origin.createdAtMs;
-  const [name, other] = [nameOf(a.origin), nameOf(b.origin)];
-  if (name !== other) return name < other ? -1 : 1;
-  return a.ruleIndex - b.ruleIndex || (a.matchIndex ?? 0) - (b.matchIndex ?? 0);
+function compareWeighed(a: Weighed, b: Weighed): number {
+  for (const criterion of CRITERIA) if (a[criterion] !== b[criterion]) return b[criterion] - a[criterion];
+  const [first, second] = [a.entry, b.entry];
+  if (first.origin.createdAtMs !== second.origin.createdAtMs)
+    return first.origin.createdAtMs - second.origin.createdAtMs;
+  if (a.name !== b.name) return a.name < b.name ? -1 : 1;
+  return first.ruleIndex - second.ruleIndex || (first.matchIndex ?? 0) - (second.matchIndex ?? 0);
 }
-
-const nameOf = ({ namespace, name }: RouteOrigin): string => `${namespace}/${name}`;
 
 function weigh(match: RouteMatch): Weight {
   const weight = { pathRank: 0, pathLength: 0, method: 0, headers: 0, queries: 0 };
