@@ -176,6 +176,19 @@ describe('one message after another', () => {
     assert.equal(recorder.parser.state, 'head');
   });
 
+  test('no event comes from within another, however long the pipeline', () => {
+    const recorder = new RequestRecorder().answering();
+    let depth = 0;
+    recorder.onData = () => {
+      assert.equal(depth++, 0);
+      recorder.parser.pause();
+      recorder.parser.resume();
+      depth--;
+    };
+    recorder.send(`${post('Content-Length: 1')}x`.repeat(20_000));
+    assert.equal(recorder.heads.length, 20_000);
+  });
+
   test('nothing is read after a message that was to be the last', () => {
     const recorder = new RequestRecorder().answering().send(post('Connection: close'), get);
     assert.deepEqual(kinds(recorder.events), ['request', 'end']);

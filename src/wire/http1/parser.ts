@@ -120,8 +120,8 @@ export abstract class MessageParser<Head> {
   /** Reads a head. Calls the handler and returns how its content is framed, or `undefined` for an interim head. */
   protected abstract takeHead(text: string): Framing | RefusalCode | undefined;
   protected abstract toRefusal(code: RefusalCode): Refusal;
-  /** The message is complete; called before the handler hears of it. `following` bytes came with it. */
-  protected abstract completed(following: number): void;
+  /** The message is complete; called before the handler hears of it. */
+  protected abstract completed(): void;
   /** Bytes came while idle. A code refuses them; undefined lets them wait. */
   protected abstract whileIdle(): RefusalCode | undefined;
   /** The peer ended where a head should be. @param clean nothing of one came */
@@ -322,7 +322,7 @@ export abstract class MessageParser<Head> {
     this.endDue = false;
     this.trailers = undefined;
     this.current = 'idle';
-    this.completed(this.waitingBytes);
+    this.completed();
     this.handler.end(trailers);
   }
 

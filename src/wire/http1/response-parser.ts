@@ -58,9 +58,9 @@ export class ResponseParser extends MessageParser<ResponseHead> {
     return head.framing;
   }
 
-  protected override completed(following: number): void {
+  protected override completed(): void {
     this.asked = undefined;
-    this.fresh = this.keepAlive && following === 0;
+    this.fresh = this.keepAlive;
   }
 
   protected override endInHead(clean: boolean): void {
