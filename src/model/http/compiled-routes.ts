@@ -1,12 +1,12 @@
-// The fast form of `matchRoute`: hosts by name and by suffix; within a host, entries by exact path and by prefix, each
-// list in the table's order, so that only those whose path can hold are tried. A property test holds it equal to the
-// definition. Hot path: once a request.
+// The fast form of `matchRoute`: hosts by name and by suffix, entries of a host by path. A property test holds it equal
+// to the definition. Hot path: once a request.
 
 import { compileField, everyTest, type RequestTest } from './field-test.ts';
 import { NO_HOST, type RouteResult } from './match-route.ts';
+import { compilePathIndex, distinctLengths, isIndexedPath, type PathCandidate } from './path-index.ts';
 import { type HttpRequest, hostOf } from './request.ts';
 import type { RouteCondition } from './route.ts';
-import type { HostRoutes, HttpRouteTable } from './route-table.ts';
+import type { HostRoutes, HttpRouteTable, RouteEntry } from './route-table.ts';
 
 export interface HttpRouter {
   /** As `matchRoute`. */
@@ -32,95 +32,30 @@ export function compileRoutes(table: HttpRouteTable): HttpRouter {
   };
   return {
     match(request) {
-      const routes = hostFor(hostOf(request.authority));
-      return routes === undefined ? NO_HOST : routes.match(request);
+      const matchIn = hostFor(hostOf(request.authority));
+      return matchIn === undefined ? NO_HOST : matchIn(request);
     },
   };
 }
 
-/** Longest first. */
-const distinctLengths = (texts: Iterable<string>): readonly number[] =>
-  [...new Set([...texts].map((text) => text.length))].sort((a, b) => b - a);
-
-interface CompiledHost {
-  match(request: HttpRequest): RouteResult;
-}
-
-interface Candidate {
-  /** Place in the table's order: lower goes first. */
-  readonly index: number;
-  /** What is left to ask once the index has answered for the path. */
-  readonly holds: RequestTest;
-  readonly result: RouteResult;
-}
-
-const NONE: readonly Candidate[] = [];
+type CompiledHost = (request: HttpRequest) => RouteResult;
 
 function compileHost({ host, entries }: HostRoutes): CompiledHost {
-  const exact = new Map<string, Candidate[]>();
-  const segments = new Map<string, Candidate[]>();
-  const prefixes = new Map<string, Candidate[]>();
-  const others: Candidate[] = [];
-  const put = (index: Map<string, Candidate[]>, key: string, candidate: Candidate): void => {
-    const known = index.get(key);
-    if (known === undefined) index.set(key, [candidate]);
-    else known.push(candidate);
-  };
-  for (const [index, entry] of entries.entries()) {
-    const path = entry.match.find(isIndexed);
-    const rest = entry.match.filter((condition) => condition !== path);
-    const candidate: Candidate = {
-      index,
-      holds: everyTest(rest.map(compileCondition)),
-      result: { kind: 'matched', host, entry },
-    };
-    if (path?.predicate.kind === 'exact') put(exact, path.predicate.value, candidate);
-    else if (path?.predicate.kind === 'pathPrefix') put(segments, path.predicate.value, candidate);
-    else if (path?.predicate.kind === 'prefix') put(prefixes, path.predicate.value, candidate);
-    else others.push(candidate);
-  }
-  const prefixLengths = distinctLengths(prefixes.keys());
-  const longestSegments = distinctLengths(segments.keys())[0] ?? -1;
+  const results = entries.map((entry): RouteResult => ({ kind: 'matched', host, entry }));
   const notFound: RouteResult = { kind: 'notFound', why: 'noMatch', host };
-
-  return {
-    match(request) {
-      const { path } = request;
-      let best = firstThatHolds(exact.get(path) ?? NONE, request, undefined);
-      if (longestSegments >= 0)
-        for (let end = path.length; end >= 0; end = end === 0 ? -1 : path.lastIndexOf('/', end - 1))
-          if (end <= longestSegments) {
-            const found = segments.get(end === path.length ? path : path.slice(0, end));
-            if (found !== undefined) best = firstThatHolds(found, request, best);
-          }
-      for (const length of prefixLengths) {
-        if (length > path.length) continue;
-        const found = prefixes.get(path.slice(0, length));
-        if (found !== undefined) best = firstThatHolds(found, request, best);
-      }
-      best = firstThatHolds(others, request, best);
-      return best === undefined ? notFound : best.result;
-    },
-  };
+  const first = compilePathIndex(entries.map(candidateOf));
+  return (request) => results[first(request)] ?? notFound;
 }
 
-/** Looks no further than `best`, which some other list has found. */
-function firstThatHolds(
-  candidates: readonly Candidate[],
-  request: HttpRequest,
-  best: Candidate | undefined,
-): Candidate | undefined {
-  for (const candidate of candidates) {
-    if (best !== undefined && candidate.index > best.index) return best;
-    if (candidate.holds(request)) return candidate;
+function candidateOf({ match }: RouteEntry): PathCandidate {
+  for (const condition of match) {
+    const { field, predicate, negated } = condition;
+    if (field !== 'request.path' || negated || !isIndexedPath(predicate)) continue;
+    const rest = match.filter((other) => other !== condition);
+    return { paths: [predicate], holds: everyTest(rest.map(compileCondition)) };
   }
-  return best;
+  return { paths: undefined, holds: everyTest(match.map(compileCondition)) };
 }
-
-const isIndexed = ({ field, predicate, negated }: RouteCondition): boolean =>
-  field === 'request.path' &&
-  !negated &&
-  (predicate.kind === 'exact' || predicate.kind === 'pathPrefix' || predicate.kind === 'prefix');
 
 function compileCondition({ field, predicate, negated }: RouteCondition): RequestTest {
   const holds = compileField(field, [predicate]);

@@ -114,7 +114,12 @@ export const someRoute: fc.Arbitrary<HttpRoute> = record<HttpRoute>({
   ),
 });
 
-const policyCondition: fc.Arbitrary<HttpCondition> = fc.constantFrom(...QUESTIONS).chain(({ field, predicate }) =>
+/** Often about paths, by which rules are found. */
+const policyQuestion = fc.oneof(
+  { weight: 2, arbitrary: fc.constantFrom(...QUESTIONS) },
+  { weight: 1, arbitrary: fc.constant(asked('request.path', pathText)) },
+);
+const policyCondition: fc.Arbitrary<HttpCondition> = policyQuestion.chain(({ field, predicate }) =>
   fc.tuple(fc.boolean(), fc.array(predicate, { minLength: 1, maxLength: 3 })).map(
     ([negated, predicates]): HttpCondition => ({
       list: negated ? 'notList' : 'list',
