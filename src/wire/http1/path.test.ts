@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { normalizePath, type PathFault, type PathNormalization } from './path.ts';
+import { DEFAULT_PATH_NORMALIZATION, normalizePath, type PathFault, type PathNormalization } from './index.ts';
 
 const MODES: readonly PathNormalization[] = ['NONE', 'BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'];
 
@@ -78,6 +78,10 @@ describe('what each mode makes of a path', () => {
     test(`a fragment is dropped in every mode: ${received}`, () => {
       for (const mode of MODES) assert.equal(normal(received, mode), want);
     });
+});
+
+test('without a word in the mesh configuration, slashes are kept and dots are not', () => {
+  assert.equal(normal('/a//b/../c%2f', DEFAULT_PATH_NORMALIZATION), '/a//c%2f');
 });
 
 describe('what is refused', () => {

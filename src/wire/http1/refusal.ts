@@ -52,8 +52,6 @@ const REFUSALS = {
 
 export type RefusalCode = keyof typeof REFUSALS;
 
-export const REFUSAL_CODES = Object.keys(REFUSALS) as readonly RefusalCode[];
-
 export interface Refusal {
   readonly code: RefusalCode;
   /** What to answer downstream: the request's own fault (4xx, 5xx), or 502 for a faulty response. */

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Framing } from './head.ts';
+import { CONTINUE } from './index.ts';
 import type { RefusalCode } from './refusal.ts';
 import type { AskedFor } from './response-head.ts';
 import { type Event, everyByte, latin1, ResponseRecorder } from './testing.ts';
@@ -117,7 +118,7 @@ describe('how the end is found', () => {
 describe('interim responses', () => {
   test('come before the final one, and have no content whatever they say', () => {
     const recorder = new ResponseRecorder().send(
-      response('HTTP/1.1 100 Continue') +
+      CONTINUE +
         response('HTTP/1.1 103 Early Hints', 'Link: x', 'Content-Length: 5') +
         response(OK, 'Content-Length: 2'),
       'ab',
