@@ -5,13 +5,13 @@ import { fdSink } from './log-sink.ts';
 
 type Callback = (error: NodeJS.ErrnoException | null, written: number, buffer: Buffer) => void;
 
-/** A descriptor whose writes complete when the test says so. */
-function slowFd() {
+/** A descriptor whose writes complete when the test says so, and a pace that it sets. */
+function slowFd(pace: (again: () => void) => void = (again) => again()) {
   const pending: { text: string; buffer: Buffer; done: Callback }[] = [];
   const write = ((_fd: number, buffer: Buffer, _at: number, _length: number, _position: null, done: Callback) => {
     pending.push({ text: buffer.toString(), buffer, done });
   }) as unknown as Parameters<typeof fdSink>[2];
-  return { pending, sink: fdSink(1, (n) => `lost ${n}\n`, write) };
+  return { pending, sink: fdSink(1, (n) => `lost ${n}\n`, write, pace) };
 }
 const turn = (): Promise<void> => new Promise((r) => setImmediate(() => setImmediate(r)));
 
@@ -47,6 +47,32 @@ test('lines of one turn leave in one write, later ones wait for it', async () =>
   );
   pending.shift()!.done(null, 1, second.buffer);
   await flush;
+});
+
+test('after a write the next one waits for its time, unless much has come or somebody asks', async () => {
+  const paced: (() => void)[] = [];
+  const { pending, sink } = slowFd((again) => void paced.push(again));
+  const complete = (): string => {
+    const { text, buffer, done } = pending.shift()!;
+    done(null, buffer.length, buffer);
+    return text;
+  };
+  sink.write('first\n');
+  await turn();
+  assert.equal(complete(), 'first\n');
+  sink.write('a\n');
+  await turn();
+  sink.write('b\n');
+  await turn();
+  assert.equal(pending.length, 0);
+  paced.shift()!();
+  assert.equal(complete(), 'a\nb\n');
+  sink.write('x'.repeat(40_000));
+  assert.equal(complete().length, 40_000, 'much does not wait');
+  sink.write('c\n');
+  const flushed = sink.flush();
+  assert.equal(complete(), 'c\n', 'nor does who asks');
+  await flushed;
 });
 
 test('a reader that does not read costs bounded memory, and is told what it missed', async () => {
