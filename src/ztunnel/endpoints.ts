@@ -11,7 +11,8 @@ const MAPPED = '::ffff:';
 
 function hostPort(address: string | undefined, port: number | undefined): HostPort | undefined {
   if (address === undefined || port === undefined) return undefined;
-  // A dual-stack listener shows IPv4 peers v4-mapped, always in dotted form.
+  // The kernel's IPv4 text is canonical. A dual-stack listener shows IPv4 peers v4-mapped, always in dotted form.
+  if (!address.includes(':')) return { ip: address as Ip, port };
   if (address.startsWith(MAPPED) && address.includes('.')) return { ip: address.slice(MAPPED.length) as Ip, port };
   const ip = parseIp(address);
   return ip.ok ? { ip: ip.value, port } : undefined;
