@@ -184,3 +184,9 @@ test('an open connection that a new policy forbids is closed', async () => {
   const logs = await mesh.kubectlOk(['logs', '-n', 'istio-system', '-l', 'app=ztunnel', '--tail=100']);
   assert.match(logs, /connection closed due to policy change/);
 });
+
+test('what pods may not reach outside is reset at once, and never dialled from the host', async () => {
+  const script = `const s = require('net').connect(80, '169.254.169.254'); s.on('error', (e) => console.log(e.code)); s.on('close', () => console.log('closed')); s.setTimeout(8000, () => s.destroy(new Error('hangs')));`;
+  const output = await mesh.kubectlOk(['exec', '-n', 'wire', 'client', '--', 'node', '-e', script]);
+  assert.match(output, /ECONNRESET|^closed/);
+});

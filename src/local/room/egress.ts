@@ -3,7 +3,7 @@
 import { createServer, type Socket } from 'node:net';
 import { Netns } from '../../platform/linux/netns.ts';
 import { applyNft } from '../../platform/linux/nft.ts';
-import { originalDestination } from '../../platform/linux/sockets.ts';
+import { originalDestination, resetSocket } from '../../platform/linux/sockets.ts';
 import {
   FABRIC_BRIDGE,
   FABRIC_GATEWAY,
@@ -34,7 +34,7 @@ export async function openEgress(dial: (ip: string, port: number) => Promise<Soc
     if (destination === undefined || destination.ip === FABRIC_GATEWAY) return void client.destroy();
     dial(destination.ip, destination.port).then(
       (server) => join(client, server),
-      () => client.resetAndDestroy(),
+      () => resetSocket(client),
     );
   });
   server.maxConnections = MAX_CONNECTIONS;
@@ -47,7 +47,7 @@ export async function openEgress(dial: (ip: string, port: number) => Promise<Soc
 }
 
 function join(client: Socket, server: Socket): void {
-  server.on('error', () => client.resetAndDestroy());
+  server.on('error', () => resetSocket(client));
   client.on('error', () => server.destroy());
   client.on('close', () => server.destroy());
   server.on('close', () => client.destroySoon());
