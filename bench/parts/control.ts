@@ -18,8 +18,6 @@ import {
   SERVICE_ACCOUNTS,
   SERVICES,
 } from '../../src/kube/client/resources.ts';
-import { Links } from '../../src/platform/linux/links.ts';
-import { Netns } from '../../src/platform/linux/netns.ts';
 import {
   AggregatedDiscoveryService,
   type DeltaDiscoveryRequest,
@@ -45,7 +43,6 @@ export const control: Part = {
     const home = mkdtempSync(join(tmpdir(), 'ambit-bench-control-'));
     const kubeconfig = join(home, 'room.kubeconfig');
     const stops: (() => Promise<void>)[] = [];
-    loopbackUp();
     try {
       const api = await start([process.execPath, join(ROOT, 'dist/api.mjs')], {
         ready: /serving/,
@@ -106,13 +103,6 @@ export const control: Part = {
     }
   },
 };
-
-/** The benchmark's own namespace begins with every interface down. */
-function loopbackUp(): void {
-  using here = Netns.current();
-  using links = new Links(here);
-  links.up('lo');
-}
 
 async function fill(client: HttpKubeClient, options: PartOptions): Promise<void> {
   for (let i = 1; i <= 50; i++)
