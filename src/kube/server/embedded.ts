@@ -4,14 +4,16 @@
 import { randomUUID } from 'node:crypto';
 import type { KubeClient, KubeObject, Resource } from '../client/types.ts';
 import { BOOTSTRAP_OBJECTS } from './bootstrap.ts';
+import { definitionOf } from './crd/definition.ts';
 import { serveDefinitions } from './crd/serving.ts';
 import { collectionOf } from './kinds/kind.ts';
+import { isMeshGroup } from './kinds/mesh.ts';
 import { Registry } from './kinds/registry.ts';
 import { LocalKubeClient } from './local-client.ts';
 import { companionsOf } from './rest/namespaces.ts';
 import type { RestContext } from './rest/request.ts';
 import { seconds } from './rest/write.ts';
-import { Store } from './store/store.ts';
+import { Store, type StoreChange } from './store/store.ts';
 
 export interface EmbeddedOptions {
   /** Database file, or `:memory:`. */
@@ -55,9 +57,12 @@ export class EmbeddedApi {
   }
 }
 
+/** Makes what is missing of it, in one step. */
 function bootstrap(context: RestContext): void {
   const { store, registry, now } = context;
-  for (const object of BOOTSTRAP_OBJECTS) {
+  const mesh = [...registry.kinds].filter(({ custom, group }) => custom && isMeshGroup(group));
+  const changes: StoreChange[] = [];
+  for (const object of [...BOOTSTRAP_OBJECTS, ...mesh.map((kind) => definitionOf(kind, now()) as KubeObject)]) {
     const kind = registry.findKind(object.apiVersion ?? '', object.kind ?? '')?.kind;
     if (kind === undefined) throw new Error(`${object.kind} is not served`);
     const { name = '', namespace = '' } = object.metadata ?? {};
@@ -66,6 +71,7 @@ function bootstrap(context: RestContext): void {
       ...object,
       metadata: { ...object.metadata, uid: randomUUID(), creationTimestamp: seconds(now()) },
     };
-    store.writeAll([{ collection: collectionOf(kind), object: born }, ...companionsOf(context, kind, born)]);
+    changes.push({ collection: collectionOf(kind), object: born }, ...companionsOf(context, kind, born));
   }
+  if (changes.length > 0) store.writeAll(changes);
 }

@@ -29,13 +29,7 @@ export const definitionRules: KindRules<ICustomResourceDefinition> = {
     spec.conversion ??= { strategy: 'None' };
   },
   admit(definition, { now }) {
-    const { names, versions = [] } = definition.spec ?? {};
-    const lastTransitionTime = `${now().toISOString().slice(0, 19)}Z`;
-    definition.status = {
-      acceptedNames: structuredClone(names),
-      conditions: ESTABLISHED.map((condition) => ({ ...condition, lastTransitionTime })),
-      storedVersions: versions.filter(({ storage }) => storage).map(({ name }) => name),
-    } as NonNullable<ICustomResourceDefinition['status']>;
+    definition.status = establishedStatus(definition, now());
   },
   validate(definition) {
     const { spec, metadata } = definition;
@@ -69,6 +63,19 @@ export const definitionRules: KindRules<ICustomResourceDefinition> = {
   },
 };
 
+/** Names are accepted and the kind is served from the moment of writing. */
+function establishedStatus(
+  { spec }: ICustomResourceDefinition,
+  now: Date,
+): NonNullable<ICustomResourceDefinition['status']> {
+  const lastTransitionTime = `${now.toISOString().slice(0, 19)}Z`;
+  return {
+    ...(spec?.names === undefined ? {} : { acceptedNames: structuredClone(spec.names) }),
+    conditions: ESTABLISHED.map((condition) => ({ ...condition, lastTransitionTime })),
+    storedVersions: (spec?.versions ?? []).filter(({ storage }) => storage).map(({ name }) => name),
+  };
+}
+
 function patternFaults(schema: unknown, path: string, depth: number): FieldFault[] {
   if (typeof schema !== 'object' || schema === null || depth > 64) return [];
   return Object.entries(schema).flatMap(([key, value]) => {
@@ -79,6 +86,41 @@ function patternFaults(schema: unknown, path: string, depth: number): FieldFault
     return patternFaults(value, `${path}.${key}`, depth + 1);
   });
 }
+
+/**
+ * The definition that a cluster with this kind would have, for clients that look for it before they use the kind
+ * (istiod does). Its schema is open: the kind is built in, and checked by what is built in.
+ */
+export function definitionOf(kind: Kind, now: Date): ICustomResourceDefinition {
+  const { group, plural, singular, shortNames, categories } = kind;
+  const definition: ICustomResourceDefinition = {
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name: `${plural}.${group}`, generation: 1, annotations: ANNOTATIONS[group] ?? {} },
+    spec: {
+      group,
+      scope: kind.namespaced ? 'Namespaced' : 'Cluster',
+      names: { plural, singular, kind: kind.kind, shortNames: [...shortNames], categories: [...categories] },
+      versions: kind.versions.map((name) => ({
+        name,
+        served: true,
+        storage: name === kind.storageVersion,
+        schema: { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } },
+        subresources: { status: {} },
+      })),
+    },
+  };
+  definitionRules.defaults?.(definition);
+  definition.status = establishedStatus(definition, now);
+  return definition;
+}
+
+const ANNOTATIONS: Readonly<Record<string, Record<string, string>>> = {
+  'gateway.networking.k8s.io': {
+    'gateway.networking.k8s.io/bundle-version': 'v1.5.0',
+    'gateway.networking.k8s.io/channel': 'experimental',
+  },
+};
 
 /** The kind that an accepted definition defines; undefined while no version of it is served. */
 export function kindOf(definition: ICustomResourceDefinition): Kind | undefined {

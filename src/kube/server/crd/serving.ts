@@ -15,8 +15,9 @@ export function serveDefinitions(store: Store, registry: Registry): void {
     if (kind !== undefined && !builtIn.has(`${kind.group}/${kind.plural}`)) registry.add(kind);
   };
   for (const { object } of store.list(DEFINITIONS)) serve(object);
-  store.watch(DEFINITIONS, store.resourceVersion, ({ now, last }) => {
+  store.watch(DEFINITIONS, store.resourceVersion, ({ before, now, last }) => {
     if (now !== undefined) {
+      if (before?.object.metadata?.generation === now.object.metadata?.generation) return; // its status
       serve(now.object);
       return;
     }

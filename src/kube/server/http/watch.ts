@@ -83,7 +83,10 @@ class EventStream implements WatchSink {
       creationTimestamp: null,
       ...(initial ? { annotations: { 'k8s.io/initial-events-end': 'true' } } : {}),
     };
-    const bare = { kind: kind.kind, apiVersion: apiVersionOf({ group: kind.group, version }), metadata };
+    const bare =
+      this.#answer.form === 'metadata'
+        ? { kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1', metadata }
+        : { kind: kind.kind, apiVersion: apiVersionOf({ group: kind.group, version }), metadata };
     const object =
       this.#answer.form === 'table'
         ? {

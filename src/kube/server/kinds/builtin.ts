@@ -251,6 +251,21 @@ export const BUILTIN_KINDS: readonly Kind[] = [
     columns: tables.AUTOSCALER,
     notice: 'kept, but nothing scales by it: there are no metrics to scale by',
   }),
+  define('networking.k8s.io', 'v1', 'Ingress', {
+    plural: 'ingresses',
+    short: ['ing'],
+    status: true,
+    generation: true,
+    columns: tables.INGRESS,
+    notice: 'kept, but nothing routes by it: use a Gateway and an HTTPRoute',
+  }),
+  define('networking.k8s.io', 'v1', 'IngressClass', {
+    plural: 'ingressclasses',
+    cluster: true,
+    generation: true,
+    columns: tables.INGRESS_CLASS,
+    notice: 'kept, but nothing routes by it',
+  }),
   define('networking.k8s.io', 'v1', 'NetworkPolicy', {
     plural: 'networkpolicies',
     short: ['netpol'],

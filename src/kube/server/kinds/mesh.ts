@@ -46,6 +46,11 @@ function define(group: string, versions: readonly [string, ...string[]], kind: s
   };
 }
 
+/** Groups whose kinds a cluster has by CustomResourceDefinitions. */
+export function isMeshGroup(group: string): boolean {
+  return group === GATEWAY_API || group.endsWith('.istio.io');
+}
+
 const OPEN_KIND = compileRoot('extensions.istio.io.v1alpha1.TrafficExtension', undefined);
 const GATEWAY_API = 'gateway.networking.k8s.io';
 const gatewayApi = (versions: readonly [string, ...string[]], kind: string, more: Definition) =>

@@ -39,7 +39,7 @@ const ROOTS = [
     core(`admissionregistration.k8s.io/v1/${kind}`),
   ),
   core('policy/v1/PodDisruptionBudget'),
-  core('networking.k8s.io/v1/NetworkPolicy'),
+  ...['NetworkPolicy', 'Ingress', 'IngressClass'].map((kind) => core(`networking.k8s.io/v1/${kind}`)),
   core('scheduling.k8s.io/v1/PriorityClass'),
   core('autoscaling/v2/HorizontalPodAutoscaler'),
   ...['GatewayClass', 'Gateway', 'HTTPRoute', 'GRPCRoute', 'TLSRoute', 'ReferenceGrant', 'BackendTLSPolicy'].map(

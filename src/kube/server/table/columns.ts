@@ -276,6 +276,17 @@ export const DISRUPTION_BUDGET: readonly Column[] = [
   column('Allowed Disruptions', number('status.disruptionsAllowed'), { type: 'integer' }),
   AGE,
 ];
+export const INGRESS: readonly Column[] = [
+  NAME,
+  column('Class', text('spec.ingressClassName')),
+  column('Hosts', (o) => {
+    const rules = (valueAt(o, 'spec.rules') as { host?: string }[] | undefined) ?? [];
+    return rules.map(({ host }) => host || '*').join(',') || '*';
+  }),
+  column('Ports', (o) => (valueAt(o, 'spec.tls') === undefined ? '80' : '80, 443')),
+  AGE,
+];
+export const INGRESS_CLASS: readonly Column[] = [NAME, column('Controller', text('spec.controller', '')), AGE];
 export const PRIORITY_CLASS: readonly Column[] = [
   NAME,
   column('Value', number('value'), { type: 'integer' }),
