@@ -2,7 +2,8 @@
 // `v:<value of a set's item>`; `.` or an empty object means that the path itself is in the set.
 
 import { isRecord } from '../schema/check.ts';
-import type { ListRule, SchemaNode } from '../schema/node.ts';
+import type { ListRule } from '../schema/lists.ts';
+import type { SchemaNode } from '../schema/node.ts';
 import { ANYTHING } from '../schema/node.ts';
 
 export interface FieldSet {

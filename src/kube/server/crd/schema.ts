@@ -2,9 +2,9 @@
 // oneOf, anyOf, not, and rules in CEL.
 
 import { isRecord } from '../schema/check.ts';
+import type { ListRule } from '../schema/lists.ts';
 import {
   ANYTHING,
-  type ListRule,
   type ObjectNode,
   type ScalarRules,
   type SchemaNode,

@@ -5,7 +5,8 @@
 import { badRequest } from '../errors.ts';
 import { cloneJson, sameJson } from '../json.ts';
 import { isRecord } from '../schema/check.ts';
-import { ANYTHING, type ListRule, type SchemaNode } from '../schema/node.ts';
+import type { ListRule } from '../schema/lists.ts';
+import { ANYTHING, type SchemaNode } from '../schema/node.ts';
 
 const ORDER = '$setElementOrder/';
 const DELETE = '$deleteFromPrimitiveList/';

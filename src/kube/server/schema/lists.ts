@@ -1,7 +1,11 @@
 // How lists of built-in kinds merge (Kubernetes API reference: patch strategy, merge key, list type and map keys).
 // A list that is not here is replaced whole.
 
-import type { ListRule } from './node.ts';
+/** How two lists become one. `patchKey` is strategic merge's; `keys` are server-side apply's. */
+export type ListRule =
+  | { readonly merge: 'atomic' }
+  | { readonly merge: 'set' }
+  | { readonly merge: 'byKey'; readonly keys: readonly string[]; readonly patchKey: string };
 
 const ATOMIC: ListRule = { merge: 'atomic' };
 const SET: ListRule = { merge: 'set' };

@@ -2,7 +2,7 @@
 // Built-in kinds come from gen/schemas.json, custom ones from a CustomResourceDefinition (crd-schema.ts).
 
 import schemas from '../gen/schemas.json' with { type: 'json' };
-import { listRuleOf } from './lists.ts';
+import { type ListRule, listRuleOf } from './lists.ts';
 
 export type SchemaNode =
   | { readonly type: 'any' }
@@ -39,12 +39,6 @@ export interface SizeRules {
   readonly max?: number | undefined;
   readonly nullable?: boolean | undefined;
 }
-
-/** How two lists become one. `patchKey` is strategic merge's; `keys` are server-side apply's. */
-export type ListRule =
-  | { readonly merge: 'atomic' }
-  | { readonly merge: 'set' }
-  | { readonly merge: 'byKey'; readonly keys: readonly string[]; readonly patchKey: string };
 
 export const ANYTHING: SchemaNode = { type: 'any' };
 
