@@ -89,6 +89,19 @@ test('a watcher gets what happened since, then what happens, until it stops', (t
   assert.deepEqual(seen, ['b false>true', 'b true>true', 'a true>false']);
 });
 
+test('a watcher that fails harms neither the write nor the others', (t) => {
+  const store = new Store(':memory:');
+  t.after(() => store.close());
+  let heard = 0;
+  store.watch('/configmaps', store.resourceVersion, () => {
+    throw new Error('mine');
+  });
+  store.watch('/configmaps', store.resourceVersion, () => heard++);
+  put(store, map('a'));
+  assert.equal(heard, 1);
+  assert.ok(store.get('/configmaps', 'ns', 'a'));
+});
+
 test('what was forgotten is too old; what was before this process is too old', (t) => {
   const path = fileOf(t);
   const first = new Store(path);

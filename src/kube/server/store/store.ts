@@ -2,8 +2,11 @@
 // A write is one synchronous step: disk, memory, watchers. Nothing can come between a read and the write that follows it
 // in the same turn, so optimistic locking needs no locks. Objects are frozen and shared with all readers.
 
+import { logger } from '../../../telemetry/log.ts';
 import type { KubeObject } from '../../client/types.ts';
 import { Database } from './database.ts';
+
+const log = logger('api::store');
 
 /** What watchers are told. `before` is undefined on creation, `now` on deletion; `last` is the state a deletion ends with. */
 export interface StoreEvent {
@@ -198,7 +201,7 @@ export class Store {
       collection.record(event);
       return { collection, event };
     });
-    for (const { collection, event } of told) for (const listener of [...collection.listeners]) listener(event);
+    for (const { collection, event } of told) for (const listener of [...collection.listeners]) notify(listener, event);
     return prepared.map(({ stored }) => stored);
   }
 
@@ -242,6 +245,18 @@ export class Store {
       this.#collections.set(id, found);
     }
     return found;
+  }
+}
+
+/** The write is done: a watcher that fails must not make it look refused, nor keep others from hearing of it. */
+function notify(listener: StoreListener, event: StoreEvent): void {
+  try {
+    listener(event);
+  } catch (error) {
+    log.error('a watcher failed', {
+      object: event.last.key,
+      error: error instanceof Error ? (error.stack ?? '') : String(error),
+    });
   }
 }
 
