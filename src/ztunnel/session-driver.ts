@@ -2,6 +2,7 @@
 // allocation.
 
 import type { Socket } from 'node:net';
+import { countPassed } from '../platform/garbage.ts';
 import type { HboneSession, SessionEnvironment } from '../wire/hbone/index.ts';
 
 const SESSION = Symbol('session');
@@ -15,6 +16,7 @@ export const eventLoop: SessionEnvironment = {
   defer: (callback) => void setImmediate(callback),
   setTimer: (callback, delayMs) => setTimeout(callback, delayMs).unref(),
   clearTimer: (timer) => clearTimeout(timer as NodeJS.Timeout),
+  passed: countPassed,
 };
 
 /** From now on the socket belongs to the session. */

@@ -74,6 +74,7 @@ export class Outgoing {
   /** False: stop producing until the sink hears `writable`. */
   data(tunnel: Tunnel, chunk: Uint8Array): boolean {
     const length = chunk.length;
+    this.environment.passed?.(length);
     if (
       tunnel.pendingBytes > 0 ||
       length > tunnel.sendWindow ||

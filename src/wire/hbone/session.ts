@@ -121,7 +121,9 @@ export abstract class Session implements HboneSession, frames.FrameHandler, Tunn
   // --- what drives the session ---
 
   receive(chunk: Buffer): void {
-    if (this.state !== 'closed') this.reader.read(chunk);
+    if (this.state === 'closed') return;
+    this.environment.passed?.(chunk.length);
+    this.reader.read(chunk);
   }
 
   transportDrained(): void {

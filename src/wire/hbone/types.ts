@@ -30,6 +30,8 @@ export interface SessionEnvironment {
   defer(callback: () => void): void;
   setTimer(callback: () => void, delayMs: number): unknown;
   clearTimer(timer: unknown): void;
+  /** Told of the bytes of each buffer that passes, received or sent: it is garbage soon, and V8 does not see it. */
+  passed?(bytes: number): void;
 }
 
 /** Name and value pairs in order, names in lower case, without pseudo-header fields; values are latin1 text. */
