@@ -15,6 +15,7 @@ const ORDER: readonly (readonly string[])[] = [
   ['platform'],
   ['telemetry'],
   ['kube'],
+  ['dataplane'],
   ['control', 'ztunnel', 'proxy', 'node'],
   ['local'],
   ['cli'],

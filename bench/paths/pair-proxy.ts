@@ -3,11 +3,11 @@
 // `node bench/paths/pair-proxy.ts '<PairOptions as JSON>'`
 
 import { connect, createServer, type Socket } from 'node:net';
+import { drive, eventLoop } from '../../src/dataplane/session-driver.ts';
 import { createMeshClientContext, createMeshServer, secureMeshClient } from '../../src/platform/tls/index.ts';
 import type { ClientSession, InboundTunnel, TunnelSink } from '../../src/wire/hbone/index.ts';
 import { openClientSession, openServerSession } from '../../src/wire/hbone/index.ts';
 import { TunnelRelay } from '../../src/ztunnel/copy.ts';
-import { drive, eventLoop } from '../../src/ztunnel/session-driver.ts';
 import type { PairOptions } from './pair.ts';
 
 const options = JSON.parse(process.argv[2] ?? '{}') as PairOptions;

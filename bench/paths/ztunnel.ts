@@ -7,6 +7,7 @@ import { createSecureServer, type Http2SecureServer } from 'node:http2';
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { TestAuthority } from '../../src/dataplane/testing/authority.ts';
 import type { Ip } from '../../src/model/ip.ts';
 import { Netns } from '../../src/platform/linux/netns.ts';
 import { type SeqpacketConnection, SeqpacketListener } from '../../src/platform/linux/seqpacket.ts';
@@ -16,7 +17,6 @@ import {
   IstioCertificateService,
 } from '../../src/wire/gen/istio/v1/auth/citadel_pb.ts';
 import { decodeAck, decodeHello, encodeRequest } from '../../src/wire/zds/messages.ts';
-import { TestAuthority } from '../../src/ztunnel/testing/authority.ts';
 import { inside, makeAlone, type Pair } from '../network.ts';
 import { type Running, startLogging } from '../processes.ts';
 import { capture } from './capture.ts';

@@ -1,11 +1,11 @@
 // The settings as `config` of the configuration dump shows them: ztunnel's own keys and shapes where it has the setting,
 // so that what reads one dump reads the other. Without tokens, header values, keys and the text of local state.
 
+import type { ControlPlaneAccess, TrustRoots } from '../dataplane/grpc/access.ts';
 import { formatSpiffeId } from '../model/identity.ts';
 import { HBONE_PORT, INBOUND_PLAINTEXT_PORT, OUTBOUND_PORT, OWN_PORTS } from '../model/ports.ts';
 import type { StructFields } from '../wire/protobuf/writer.ts';
 import type { Config } from './config.ts';
-import type { ControlPlaneAccess, TrustRoots } from './grpc/access.ts';
 
 const duration = (ms: number): StructFields => ({ secs: Math.floor(ms / 1000), nanos: (ms % 1000) * 1_000_000 });
 const address = (access: ControlPlaneAccess | undefined): string | null =>

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { parseDurationMs } from '../dataplane/settings-reader.ts';
 import { type Config, parseConfig, type RawConfig } from './config.ts';
 import { describeConfig } from './config-description.ts';
-import { parseDurationMs } from './settings-reader.ts';
 
 type Env = Record<string, string>;
 const raw = (env: Env, more: Partial<RawConfig> = {}): RawConfig => ({ env, exists: () => false, ...more });

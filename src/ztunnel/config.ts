@@ -2,6 +2,9 @@
 // was read to either a whole `Config` or the list of everything that is wrong with it. After start-up nothing reads the
 // environment. What Istio's proxy can do and this one cannot is refused here, never passed over.
 
+import type { NodeDescription } from '../dataplane/ads/protocol.ts';
+import type { ControlPlaneAccess, TokenSource, TrustRoots } from '../dataplane/grpc/access.ts';
+import { SettingsReader } from '../dataplane/settings-reader.ts';
 import type { DnsOptions } from '../model/dns.ts';
 import { DEFAULT_TRUST_DOMAIN } from '../model/identity.ts';
 import { type HostPort, type Ip, isV4, parseIp } from '../model/ip.ts';
@@ -11,9 +14,6 @@ import type { LogFormat } from '../telemetry/log.ts';
 import { parseFilter } from '../telemetry/log-filter.ts';
 import type { StructValue } from '../wire/protobuf/writer.ts';
 import type { DataPathSettings, OwnPod } from './contracts.ts';
-import type { ControlPlaneAccess, TokenSource, TrustRoots } from './grpc/access.ts';
-import { SettingsReader } from './settings-reader.ts';
-import type { NodeDescription } from './xds/protocol.ts';
 
 /** What the process finds around it; everything may be missing. */
 export interface RawConfig {

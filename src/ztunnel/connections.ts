@@ -1,10 +1,10 @@
 // Every connection of one pod, from accept to end: one object each, which is also its byte meter. Registered before it
 // is judged, so that no policy change slips between; ended exactly once, whoever ends it.
 
+import type { Failure } from '../dataplane/failure.ts';
 import type { ByteMeter, ConnectionInfo, OpenConnection } from '../telemetry/connection.ts';
 import type { ResetCode } from '../wire/hbone/index.ts';
 import type { Telemetry } from './contracts.ts';
-import type { Failure } from './failure.ts';
 
 /**
  * deciding   accepted; where it goes is not known yet

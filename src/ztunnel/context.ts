@@ -1,6 +1,8 @@
 // What every part of a pod's proxy works with. `Services` are shared by all pods of a process; a `PodContext` is one
 // pod's. Nothing is reached by a global, so that proxies can run in several threads.
 
+import type { Deadlines } from '../dataplane/deadlines.ts';
+import type { Certificates, WorkloadCertificate } from '../dataplane/identity/workload-certificate.ts';
 import type { Random } from '../model/balance.ts';
 import type { Authorizer } from '../model/compiled-policies.ts';
 import type { Ip } from '../model/ip.ts';
@@ -11,15 +13,7 @@ import { createMeshClientContext, type MeshClientContext, type MeshTlsOptions } 
 import type { Logger } from '../telemetry/log.ts';
 import type { SessionEnvironment } from '../wire/hbone/index.ts';
 import type { ConnectionTable } from './connections.ts';
-import type {
-  Certificates,
-  DataPathSettings,
-  MeshState,
-  PodInfo,
-  Telemetry,
-  WorkloadCertificate,
-} from './contracts.ts';
-import type { Deadlines } from './deadlines.ts';
+import type { DataPathSettings, MeshState, PodInfo, Telemetry } from './contracts.ts';
 
 /** Bounds on what a pod's neighbours can make the proxy hold. */
 export interface Bounds {

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
+import type { Failure } from '../dataplane/failure.ts';
 import { HboneError, type ResetCode, type TunnelStream } from '../wire/hbone/index.ts';
 import { SocketPair, TunnelRelay } from './copy.ts';
-import type { Failure } from './failure.ts';
 
 let server: Server;
 before(async () => {

@@ -4,10 +4,10 @@
 // source is paused when the sink is full, and window is given back only for bytes that the socket has taken.
 
 import type { Socket } from 'node:net';
+import { type Failure, ioFailure, isDisconnect } from '../dataplane/failure.ts';
 import { resetSocket } from '../platform/linux/sockets.ts';
 import type { ByteMeter } from '../telemetry/connection.ts';
 import type { HboneError, ResetCode, TunnelSink, TunnelStream } from '../wire/hbone/index.ts';
-import { type Failure, ioFailure, isDisconnect } from './failure.ts';
 
 /** Which way the tunnel carries the client's bytes: `outbound`, the socket is the client; `inbound`, the server. */
 export type TunnelRole = 'outbound' | 'inbound';

@@ -2,11 +2,11 @@
 // kept where the kernel lets us (policy routing in the pod brings the answers back to the proxy).
 
 import type { Socket } from 'node:net';
+import { Connecting } from '../dataplane/endpoints.ts';
+import { type Failure, failureOf } from '../dataplane/failure.ts';
 import type { HostPort, Ip } from '../model/ip.ts';
 import { hasCode } from '../platform/linux/errors.ts';
 import { keepaliveOf, type PodContext } from './context.ts';
-import { Connecting } from './endpoints.ts';
-import { type Failure, failureOf } from './failure.ts';
 
 export interface ToApplication {
   /** @param client whose address the application shall see; undefined: the proxy's own */

@@ -3,6 +3,11 @@
 // 400 malformed or not ours, 401 policy, 503 unknown or unreachable.
 
 import type { Socket } from 'node:net';
+import type { Expiring } from '../dataplane/deadlines.ts';
+import { type Connecting, ignoreErrors, localEnd, remoteEnd } from '../dataplane/endpoints.ts';
+import { type Failure, failureOf, policyRejection } from '../dataplane/failure.ts';
+import type { WorkloadCertificate } from '../dataplane/identity/workload-certificate.ts';
+import { drive } from '../dataplane/session-driver.ts';
 import { parseAuthority } from '../model/authority.ts';
 import type { Connection } from '../model/connection.ts';
 import type { SpiffeId } from '../model/identity.ts';
@@ -27,15 +32,10 @@ import {
 import { encodeProxyHeader } from '../wire/proxy-protocol.ts';
 import { TrackedConnection } from './connections.ts';
 import { HANDSHAKE_TIMEOUT_MS, type PodContext, WORKLOAD_WAIT_MS } from './context.ts';
-import type { WorkloadCertificate } from './contracts.ts';
 import { TunnelRelay } from './copy.ts';
-import type { Expiring } from './deadlines.ts';
-import { type Connecting, ignoreErrors, localEnd, remoteEnd } from './endpoints.ts';
-import { type Failure, failureOf, policyRejection } from './failure.ts';
 import { type ToApplication, toApplication } from './inbound-app.ts';
 import { judge } from './judge.ts';
 import { baggageOf } from './own-baggage.ts';
-import { drive } from './session-driver.ts';
 
 export interface InboundHboneOptions {
   /** Keep the client's address toward the application; the proxy's own pod never does. */

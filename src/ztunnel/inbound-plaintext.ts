@@ -1,6 +1,8 @@
 // Plaintext connections into a pod, captured at port 15006: judged without an identity, then joined to the application.
 
 import type { Socket } from 'node:net';
+import { type Connecting, ignoreErrors, localEnd, remoteEnd } from '../dataplane/endpoints.ts';
+import { type Failure, failureOf, policyRejection } from '../dataplane/failure.ts';
 import type { Connection } from '../model/connection.ts';
 import { decideInboundPlaintext } from '../model/inbound.ts';
 import type { HostPort } from '../model/ip.ts';
@@ -11,8 +13,6 @@ import type { ResetCode } from '../wire/hbone/index.ts';
 import { TrackedConnection } from './connections.ts';
 import { type PodContext, WORKLOAD_WAIT_MS } from './context.ts';
 import { SocketPair } from './copy.ts';
-import { type Connecting, ignoreErrors, localEnd, remoteEnd } from './endpoints.ts';
-import { type Failure, failureOf, policyRejection } from './failure.ts';
 import { type ToApplication, toApplication } from './inbound-app.ts';
 import { judge } from './judge.ts';
 

@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { TestAuthority } from '../dataplane/testing/authority.ts';
 import type { HostPort, Ip } from '../model/ip.ts';
 import { METRICS_PORT, READINESS_PORT } from '../model/ports.ts';
 import { Links } from '../platform/linux/links.ts';
@@ -21,7 +22,6 @@ import { connectTcp, listenTcp } from '../platform/linux/sockets.ts';
 import { namespacedTests } from '../platform/linux/testing.ts';
 import { IstioCertificateResponseSchema, IstioCertificateService } from '../wire/gen/istio/v1/auth/citadel_pb.ts';
 import { decodeAck, decodeHello, encodeRequest } from '../wire/zds/messages.ts';
-import { TestAuthority } from './testing/authority.ts';
 import { enrol, Mesh, type MeshPod } from './testing/mesh.ts';
 
 const MAIN = join(import.meta.dirname, 'main.ts');

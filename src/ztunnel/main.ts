@@ -1,7 +1,7 @@
 // `ambit ztunnel`: reads the environment once, checks what the kernel must allow, runs until a signal ends it.
 // Exit status: 0 after an orderly end, 1 when it could not start or go on.
 
-import './heap.ts';
+import '../dataplane/heap.ts';
 import { closeSync, existsSync, readFileSync } from 'node:fs';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { Ip } from '../model/ip.ts';

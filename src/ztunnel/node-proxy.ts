@@ -6,6 +6,11 @@
 
 import { lookup } from 'node:dns/promises';
 import { readFileSync } from 'node:fs';
+import { XdsClient } from '../dataplane/ads/client.ts';
+import { DeltaProtocol } from '../dataplane/ads/protocol.ts';
+import { CaClient, type CertificateSource } from '../dataplane/identity/ca-client.ts';
+import { CertificateCache } from '../dataplane/identity/certificates.ts';
+import { eventLoop } from '../dataplane/session-driver.ts';
 import { compilePolicies } from '../model/compiled-policies.ts';
 import { type Ip, parseIp } from '../model/ip.ts';
 import { type Clock, systemClock } from '../platform/clock.ts';
@@ -25,16 +30,11 @@ import { type Bounds, clientContexts, DEFAULT_BOUNDS, type Services } from './co
 import type { StartPodDns, Telemetry } from './contracts.ts';
 import { parseNameservers } from './dns/resolv-conf.ts';
 import { createPodDns } from './dns/server.ts';
-import { CaClient, type CertificateSource } from './identity/ca-client.ts';
-import { CertificateCache } from './identity/certificates.ts';
 import type { LocalState } from './local-state.ts';
 import { PodProxy } from './pod-proxy.ts';
 import { Pods } from './pods.ts';
-import { eventLoop } from './session-driver.ts';
 import { LocalIdentities, ZtunnelState } from './state.ts';
 import { WorkloadManager } from './workload-manager.ts';
-import { XdsClient } from './xds/client.ts';
-import { DeltaProtocol } from './xds/protocol.ts';
 
 export interface NodeProxyParts {
   readonly config: Config;

@@ -3,6 +3,19 @@
 // A destination in the mesh is never reached in plaintext because its tunnel failed.
 
 import type { Socket } from 'node:net';
+import type { Expiring } from '../dataplane/deadlines.ts';
+import { Connecting, ignoreErrors, localEnd, remoteEnd } from '../dataplane/endpoints.ts';
+import {
+  ConnectFailure,
+  type Failure,
+  failureOf,
+  ioFailure,
+  statusFailure,
+  TUNNEL_ANSWER_TIMEOUT,
+  TUNNEL_PORT_BLOCKED,
+} from '../dataplane/failure.ts';
+import { Pool, type PoolKey, poolKeyText } from '../dataplane/pool.ts';
+import { drive } from '../dataplane/session-driver.ts';
 import { type SpiffeId, sameSpiffeId } from '../model/identity.ts';
 import { formatHostPort, type HostPort } from '../model/ip.ts';
 import type { Addressee } from '../model/lookup.ts';
@@ -30,20 +43,7 @@ import {
 import { TrackedConnection } from './connections.ts';
 import { keepaliveOf, type PodContext, WORKLOAD_WAIT_MS } from './context.ts';
 import { type Relay, SocketPair, TunnelRelay } from './copy.ts';
-import type { Expiring } from './deadlines.ts';
-import { Connecting, ignoreErrors, localEnd, remoteEnd } from './endpoints.ts';
-import {
-  ConnectFailure,
-  type Failure,
-  failureOf,
-  ioFailure,
-  statusFailure,
-  TUNNEL_ANSWER_TIMEOUT,
-  TUNNEL_PORT_BLOCKED,
-} from './failure.ts';
 import { baggageOf } from './own-baggage.ts';
-import { Pool, type PoolKey, poolKeyText } from './pool.ts';
-import { drive } from './session-driver.ts';
 import { newTraceparent } from './trace.ts';
 
 /** Tries of one CONNECT on other connections, when a pooled one turned out to be closing. No byte was sent by then. */

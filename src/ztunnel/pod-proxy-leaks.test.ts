@@ -6,12 +6,12 @@ import type { Socket } from 'node:net';
 import { after, before, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { connect as tlsConnect } from 'node:tls';
+import { drive, eventLoop } from '../dataplane/session-driver.ts';
 import { workload } from '../model/testing/builders.ts';
 import { identityOf } from '../model/workload.ts';
 import { countDescriptors, namespacedTests } from '../platform/linux/testing.ts';
 import { createMeshClientContext, type MeshClientContext, secureMeshClient } from '../platform/tls/index.ts';
 import { openClientSession } from '../wire/hbone/index.ts';
-import { drive, eventLoop } from './session-driver.ts';
 import { Mesh, type MeshPod } from './testing/mesh.ts';
 
 const CONNECTIONS = 400;

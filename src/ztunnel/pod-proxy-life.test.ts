@@ -8,13 +8,13 @@ import type { Socket } from 'node:net';
 import { after, before, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { connect as tlsConnect } from 'node:tls';
+import { drive, eventLoop } from '../dataplane/session-driver.ts';
 import type { Ip } from '../model/ip.ts';
 import { match, members, policy, ports, rule, workload } from '../model/testing/builders.ts';
 import { identityOf } from '../model/workload.ts';
 import { namespacedTests } from '../platform/linux/testing.ts';
 import { createMeshClientContext, secureMeshClient } from '../platform/tls/index.ts';
 import { openClientSession } from '../wire/hbone/index.ts';
-import { drive, eventLoop } from './session-driver.ts';
 import { Mesh, type MeshPod, type Ztunnel } from './testing/mesh.ts';
 
 const SERVICE = 'shop/payment.shop.svc.cluster.local';

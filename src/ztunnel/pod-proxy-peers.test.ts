@@ -4,12 +4,12 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { after, before, beforeEach, test } from 'node:test';
+import { echoTunnel, HbonePeer } from '../dataplane/testing/hbone-peer.ts';
 import type { Ip } from '../model/ip.ts';
 import { members, ports, workload } from '../model/testing/builders.ts';
 import type { GatewayAddress } from '../model/workload.ts';
 import { namespacedTests } from '../platform/linux/testing.ts';
 import { HboneError, headerValue } from '../wire/hbone/index.ts';
-import { echoTunnel, HbonePeer } from './testing/hbone-peer.ts';
 import { Mesh, type MeshPod } from './testing/mesh.ts';
 
 const VIP = '10.96.0.12' as Ip;

@@ -4,10 +4,10 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { after, before, test } from 'node:test';
+import { Capture } from '../dataplane/testing/capture.ts';
 import type { Ip } from '../model/ip.ts';
 import { match, members, policy, ports, rule, workload } from '../model/testing/builders.ts';
 import { namespacedTests } from '../platform/linux/testing.ts';
-import { Capture } from './testing/capture.ts';
 import { Mesh, type MeshPod } from './testing/mesh.ts';
 
 const SERVICE = 'shop/payment.shop.svc.cluster.local';

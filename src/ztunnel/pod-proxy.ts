@@ -6,6 +6,8 @@
 
 import { closeSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
+import { Deadlines } from '../dataplane/deadlines.ts';
+import { CLOSED_BY_DRAIN, POLICY_CHANGE } from '../dataplane/failure.ts';
 import type { SpiffeId } from '../model/identity.ts';
 import type { Ip } from '../model/ip.ts';
 import { HBONE_PORT, INBOUND_PLAINTEXT_PORT, OUTBOUND_PORT } from '../model/ports.ts';
@@ -23,8 +25,6 @@ import {
   type Services,
 } from './context.ts';
 import type { PodInfo, PodState, StartPodDns } from './contracts.ts';
-import { Deadlines } from './deadlines.ts';
-import { CLOSED_BY_DRAIN, POLICY_CHANGE } from './failure.ts';
 import { InboundHbone } from './inbound-hbone.ts';
 import { InboundPlaintext } from './inbound-plaintext.ts';
 import { Outbound } from './outbound.ts';

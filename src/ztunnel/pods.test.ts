@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
+import type { Certificates, WorkloadCertificate } from '../dataplane/identity/workload-certificate.ts';
 import type { SpiffeId } from '../model/identity.ts';
 import { workload } from '../model/testing/builders.ts';
 import type { Workload } from '../model/workload.ts';
 import type { Netns } from '../platform/linux/netns.ts';
-import type { Certificates, MeshState, Telemetry, WorkloadCertificate } from './contracts.ts';
+import type { MeshState, Telemetry } from './contracts.ts';
 import { Pods, type RunningPod } from './pods.ts';
 
 function running() {

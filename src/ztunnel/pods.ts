@@ -1,9 +1,10 @@
 // The pod proxies that run in this process, as one thing to start, stop, re-check, rotate and drain.
 
+import type { Certificates, Unsubscribe } from '../dataplane/identity/workload-certificate.ts';
 import { type SpiffeId, sameSpiffeId } from '../model/identity.ts';
 import { identityOf, type Workload } from '../model/workload.ts';
 import type { Netns } from '../platform/linux/netns.ts';
-import type { Certificates, MeshState, PodInfo, PodState, Telemetry, Unsubscribe } from './contracts.ts';
+import type { MeshState, PodInfo, PodState, Telemetry } from './contracts.ts';
 
 /** What is needed of a `PodProxy`. */
 export interface RunningPod {

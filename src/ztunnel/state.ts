@@ -1,6 +1,8 @@
 // What the control plane says about the mesh, as the data path reads it: the indexed world, the workloads of this node by
 // name, and who wants to hear of changes. Fed by discovery responses and by the local file.
 
+import type { ResourceStore } from '../dataplane/ads/protocol.ts';
+import type { Unsubscribe } from '../dataplane/identity/workload-certificate.ts';
 import { formatSpiffeId, type SpiffeId } from '../model/identity.ts';
 import { type AddressUpdate, IndexedWorld } from '../model/indexed-world.ts';
 import type { Policy } from '../model/policy.ts';
@@ -8,8 +10,7 @@ import { identityOf, type Workload } from '../model/workload.ts';
 import type { Clock } from '../platform/clock.ts';
 import { logger } from '../telemetry/log.ts';
 import { decodeAddresses, decodeAuthorizations } from '../wire/xds/resources.ts';
-import type { MeshState, PodInfo, Unsubscribe } from './contracts.ts';
-import type { ResourceStore } from './xds/protocol.ts';
+import type { MeshState, PodInfo } from './contracts.ts';
 
 const log = logger('state');
 

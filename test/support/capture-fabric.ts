@@ -1,8 +1,8 @@
 // Started by nsenter inside a room's network namespace: captures what crosses the fabric, and prints each TCP segment
 // with a payload as one JSON line. Says `capturing` first; ends when its input does.
 
+import { Capture } from '../../src/dataplane/testing/capture.ts';
 import { Netns } from '../../src/platform/linux/netns.ts';
-import { Capture } from '../../src/ztunnel/testing/capture.ts';
 
 const capture = new Capture(Netns.current());
 process.stdout.write('"capturing"\n');

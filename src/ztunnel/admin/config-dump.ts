@@ -2,12 +2,12 @@
 // other work must go on between them; a piece shows the state of its moment. No private key is ever part of it.
 
 import { X509Certificate } from 'node:crypto';
+import type { CertificateStatus } from '../../dataplane/identity/certificates.ts';
+import { pemBlocks } from '../../dataplane/identity/reply.ts';
 import { formatSpiffeId } from '../../model/identity.ts';
 import { formatHostPort } from '../../model/ip.ts';
 import type { ConnectionInfo } from '../../telemetry/connection.ts';
 import type { PodStates } from '../contracts.ts';
-import type { CertificateStatus } from '../identity/certificates.ts';
-import { pemBlocks } from '../identity/reply.ts';
 import type { ZtunnelState } from '../state.ts';
 import { type Json, type JsonRecord, policyJson, serviceJson, stagedJson, workloadJson } from './state-json.ts';
 

@@ -2,6 +2,12 @@
 // world, a test authority, and real pod proxies in this process. Applications are sockets inside the namespaces.
 
 import { createServer, type Server, type Socket } from 'node:net';
+import {
+  CertificateError,
+  type Certificates,
+  type WorkloadCertificate,
+} from '../../dataplane/identity/workload-certificate.ts';
+import { eventLoop } from '../../dataplane/session-driver.ts';
 import { compilePolicies } from '../../model/compiled-policies.ts';
 import { formatSpiffeId, type SpiffeId } from '../../model/identity.ts';
 import { IndexedWorld } from '../../model/indexed-world.ts';
@@ -20,18 +26,9 @@ import { connectionTelemetry } from '../../telemetry/connection-telemetry.ts';
 import { configureLogging, logger } from '../../telemetry/log.ts';
 import { Registry } from '../../telemetry/registry.ts';
 import { type Bounds, clientContexts, DEFAULT_BOUNDS, type Services } from '../context.ts';
-import {
-  CertificateError,
-  type Certificates,
-  type DataPathSettings,
-  type MeshState,
-  type PodInfo,
-  type Telemetry,
-  type WorkloadCertificate,
-} from '../contracts.ts';
+import type { DataPathSettings, MeshState, PodInfo, Telemetry } from '../contracts.ts';
 import { PodProxy } from '../pod-proxy.ts';
 import { Pods } from '../pods.ts';
-import { eventLoop } from '../session-driver.ts';
 
 const MARK = 0x539;
 const RETURN_MARK = 0x111;

@@ -5,8 +5,8 @@ import { beforeEach, test } from 'node:test';
 import { formatSpiffeId, type SpiffeId } from '../../model/identity.ts';
 import { ManualClock } from '../../platform/clock.ts';
 import { configureLogging } from '../../telemetry/log.ts';
-import { CertificateError, type WorkloadCertificate } from '../contracts.ts';
 import { CertificateCache, refreshDelayMs } from './certificates.ts';
+import { CertificateError, type WorkloadCertificate } from './workload-certificate.ts';
 
 configureLogging({ filter: 'off' });
 

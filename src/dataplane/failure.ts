@@ -4,7 +4,7 @@
 import { MeshTlsError } from '../platform/tls/index.ts';
 import type { ResponseFlag } from '../telemetry/connection.ts';
 import { HboneError } from '../wire/hbone/index.ts';
-import { CertificateError } from './contracts.ts';
+import { CertificateError } from './identity/workload-certificate.ts';
 
 export interface Failure {
   readonly flag: ResponseFlag;

@@ -9,14 +9,14 @@
 import { formatSpiffeId, type SpiffeId } from '../../model/identity.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
 import { logger } from '../../telemetry/log.ts';
+import { type CertificateSource, describeFailure } from './ca-client.ts';
 import {
   CertificateError,
   type CertificatePriority,
   type Certificates,
   type Unsubscribe,
   type WorkloadCertificate,
-} from '../contracts.ts';
-import { type CertificateSource, describeFailure } from './ca-client.ts';
+} from './workload-certificate.ts';
 
 const MAX_PARALLEL = 8;
 const FIRST_BACKOFF_MS = 1_000;

@@ -5,7 +5,7 @@ import { type KeyObject, X509Certificate } from 'node:crypto';
 import { formatSpiffeId, type SpiffeId } from '../../model/identity.ts';
 import { fail, ok, type Result } from '../../model/result.ts';
 import { DerError, subjectUris } from '../../platform/tls/der.ts';
-import type { WorkloadCertificate } from '../contracts.ts';
+import type { WorkloadCertificate } from './workload-certificate.ts';
 
 const BLOCK = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
 /** A chain or a root bundle with more certificates than this is nobody's. */

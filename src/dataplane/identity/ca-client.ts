@@ -6,11 +6,11 @@ import type { Clock, Timer } from '../../platform/clock.ts';
 import { logger } from '../../telemetry/log.ts';
 import { ProtoReader } from '../../wire/protobuf/reader.ts';
 import { ProtoWriter } from '../../wire/protobuf/writer.ts';
-import type { WorkloadCertificate } from '../contracts.ts';
 import { type ControlPlaneAccess, callMetadata, openConnection, readRoots } from '../grpc/access.ts';
 import { type GrpcConnection, GrpcError } from '../grpc/connection.ts';
 import { makeCertificateRequest } from './csr.ts';
 import { readCertificateReply } from './reply.ts';
+import type { WorkloadCertificate } from './workload-certificate.ts';
 
 const PATH = '/istio.v1.auth.IstioCertificateService/CreateCertificate';
 const TIMEOUT_MS = 10_000;
