@@ -1,5 +1,6 @@
-// `--ztunnel PATH`: another program in the node proxy's place. The program here is a script of the test's own that starts
-// our node proxy's bundle, from a path with a blank in it, so that nothing but the flag can have put it there.
+// `--ztunnel PATH` and `--istiod PATH`: other programs in the place of the node proxy and the control plane. The programs
+// here are scripts of the test's own that start our bundles, from paths with a blank in them, so that nothing but the flags
+// can have put them there.
 
 import assert from 'node:assert/strict';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -19,6 +20,7 @@ spec: { containers: [{ name: c, image: ambit/echo }] }
 `;
 let folder: string;
 let program: string;
+let controlPlane: string;
 let mesh: TestMesh;
 
 before(async () => {
@@ -30,8 +32,14 @@ before(async () => {
     `#!/bin/sh\necho "another ztunnel, asked to: $*"\nexec '${process.execPath}' '${join(ROOT, 'dist/ztunnel.mjs')}' "$@"\n`,
     { mode: 0o755 },
   );
+  controlPlane = join(folder, 'another istiod');
+  writeFileSync(
+    controlPlane,
+    `#!/bin/sh\necho "another istiod, asked to: $*"\nexec '${process.execPath}' '${join(ROOT, 'dist/control.mjs')}'\n`,
+    { mode: 0o755 },
+  );
   mesh = await TestMesh.up({
-    up: ['--nodes', '1', '--ztunnel', program, '-f', '-'],
+    up: ['--nodes', '1', '--ztunnel', program, '--istiod', controlPlane, '-f', '-'],
     input: POD,
   });
 });
@@ -50,11 +58,20 @@ test('the program runs as the node proxy, and pods are captured and served by it
   });
 });
 
+test('the program runs as the control plane, with the rights that one of Istio needs', async () => {
+  const said = await mesh.kubectlOk(['logs', '-n', 'istio-system', '-l', 'app=istiod', '--tail=-1']);
+  assert.match(said, /another istiod, asked to: discovery\n/);
+  const may = (resource: string, who: string) =>
+    mesh.kubectl(['auth', 'can-i', 'list', resource, '--as', `system:serviceaccount:istio-system:${who}`]);
+  assert.match((await may('customresourcedefinitions', 'istiod')).stdout, /^yes/);
+  assert.match((await may('customresourcedefinitions', 'ztunnel')).stdout, /^no/);
+});
+
 test('a file that cannot be run is refused before anything starts', async () => {
-  const refused = async (path: string): Promise<string> => {
+  const refused = async (path: string, flag = '--ztunnel'): Promise<string> => {
     const other = TestMesh.create();
     try {
-      const ran = await other.ambit(['up', '--detach', '--empty', '--ztunnel', path]);
+      const ran = await other.ambit(['up', '--detach', '--empty', flag, path]);
       assert.equal(ran.code, 2);
       return ran.stderr;
     } finally {
@@ -63,6 +80,7 @@ test('a file that cannot be run is refused before anything starts', async () => 
   };
   assert.match(await refused(join(folder, 'nothing')), /no such file/);
   assert.match(await refused(folder), /it is no file/);
+  assert.match(await refused(folder, '--istiod'), /`--istiod .*` cannot be run/);
   const plain = join(folder, 'plain');
   writeFileSync(plain, '', { mode: 0o644 });
   assert.match(await refused(plain), /chmod \+x/);

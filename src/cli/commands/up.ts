@@ -1,7 +1,6 @@
 // `ambit up`: a whole mesh, and the user's manifests in it.
 
-import { accessSync, constants, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { type Applied, applyManifests } from '../../kube/apply.ts';
 import { connectKube, type HttpKubeClient } from '../../kube/client/client.ts';
@@ -9,19 +8,18 @@ import { type Manifest, readManifests } from '../../kube/manifests.ts';
 import { diagnose, refusal } from '../doctor.ts';
 import { Failure } from '../failure.ts';
 import { stateDirOf } from '../home.ts';
+import { type ImageFlags, imageMappings } from '../images.ts';
 import type { GlobalOptions } from '../options.ts';
 import { colours, outputFormat, parseDuration, print, Stages } from '../output.ts';
 import { overviewOf, serviceLines } from '../overview.ts';
 import { type Progress, waitForRollout } from '../rollout.ts';
 import { attachRoom, type RoomHandle, startRoomProcess } from '../room-process.ts';
 
-interface Options extends GlobalOptions {
+interface Options extends GlobalOptions, ImageFlags {
   file?: string[];
   nodes?: string;
   detach?: boolean;
   wait?: string;
-  image?: string[];
-  ztunnel?: string;
   empty?: boolean;
   output?: string;
 }
@@ -41,6 +39,7 @@ export function up(program: Command): void {
     .option('--wait <duration>', 'how long to wait for every pod to be ready', '60s')
     .option('--image <name=command>', 'what to run for an image (repeatable)', collect)
     .option('--ztunnel <path>', 'another program as the node proxy (speaks ZDS, ADS and the certificate service)')
+    .option('--istiod <path>', "another program as the control plane, such as Istio's pilot-discovery")
     .option('-o, --output <format>', 'table, json or yaml')
     .action(async (_options: unknown, command: Command) => run(command.optsWithGlobals<Options>()));
 }
@@ -51,10 +50,13 @@ async function run(options: Options): Promise<void> {
   const format = outputFormat(options.output);
   const waitMs = parseDuration(options.wait ?? '60s');
   const nodes = numberOfNodes(options.nodes);
-  const images = imageFlags(options);
+  const images = imageMappings(options);
   // Everything that can be wrong in the manifests is found before anything is started or changed.
   const manifests = userManifests(options);
-  const system = parsed([join(root, 'deploy', 'local')]);
+  const system = parsed([
+    join(root, 'deploy', 'local'),
+    ...(options.istiod === undefined ? [] : [join(root, 'deploy', 'other-istiod')]),
+  ]);
   const stages = new Stages();
 
   stages.begin('the room: namespaces, network, Kubernetes API');
@@ -139,42 +141,6 @@ function numberOfNodes(text: string | undefined): number | undefined {
     fix: 'for example --nodes 3',
     exitCode: 2,
   });
-}
-
-function imageFlags(options: Options): string[] {
-  const images = options.image ?? [];
-  for (const image of images)
-    if (!/^[^=\s]+=.+$/.test(image))
-      throw new Failure({
-        what: `\`--image ${image}\` is not understood`,
-        why: 'it is an image name, `=`, and the command to run for it',
-        fix: "for example --image 'shop/api:1=node server.js'",
-        exitCode: 2,
-      });
-  if (options.ztunnel === undefined) return images;
-  const program = resolve(options.ztunnel);
-  const why = notAProgram(program);
-  if (why !== undefined)
-    throw new Failure({
-      what: `\`--ztunnel ${options.ztunnel}\` cannot be run`,
-      why,
-      fix: 'give the path of a program that speaks ZDS, ADS and the certificate service',
-      exitCode: 2,
-    });
-  // Quoted, so that a path with blanks or shell signs stays one word.
-  return [...images, `ambit/ztunnel='${program.replaceAll("'", `'"'"'`)}'`];
-}
-
-function notAProgram(path: string): string | undefined {
-  try {
-    if (!statSync(path).isFile()) return 'it is no file';
-    accessSync(path, constants.X_OK);
-    return undefined;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ENOENT'
-      ? 'no such file'
-      : `it may not be executed: chmod +x ${path}`;
-  }
 }
 
 function userManifests(options: Options): Manifest[] {
