@@ -36,6 +36,8 @@ export const ANNOTATION = {
   trafficDistribution: 'networking.istio.io/traffic-distribution',
   dryRun: 'istio.io/dry-run',
   connectStrategy: 'ambient.istio.io/connect-strategy',
+  /** Ours: `required` refuses connections while the waypoint that was asked for cannot be used. */
+  waypointPolicy: 'ambit.dev/waypoint-policy',
 } as const;
 
 /** Values of `gateway.istio.io/managed` on parts of a waypoint or east-west gateway: these get no waypoint themselves. */

@@ -9,7 +9,7 @@ import { type Meta, parseMeta } from './meta.ts';
 export type Namespace = Meta;
 
 export const parseNamespace = (object: Json): Namespace =>
-  parseMeta(object, [ANNOTATION.trafficDistribution, ANNOTATION.canaryWeight]);
+  parseMeta(object, [ANNOTATION.trafficDistribution, ANNOTATION.canaryWeight, ANNOTATION.waypointPolicy]);
 
 export interface Node {
   readonly name: string;

@@ -44,12 +44,12 @@ export interface Condition {
   readonly lastTransitionTime: string | undefined;
 }
 
-/** The conditions of a status whose type is one of `types`. */
-export const parseConditions = (status: unknown, types: ReadonlySet<string>): readonly Condition[] =>
+/** The conditions of a status whose type is one of `types`, or all. */
+export const parseConditions = (status: unknown, types?: ReadonlySet<string>): readonly Condition[] =>
   list(record(status).conditions).flatMap((item) => {
     const condition = record(item);
     const type = text(condition.type);
-    if (!types.has(type)) return [];
+    if (types?.has(type) === false) return [];
     return [
       {
         type,

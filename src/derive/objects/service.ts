@@ -5,6 +5,7 @@ import type { AppProtocol, IpFamilies } from '../../model/workload.ts';
 import { ANNOTATION } from '../names.ts';
 import { portProtocol } from '../protocol.ts';
 import { flag, integer, type Json, type Labels, list, optionalText, record, text, textRecord, texts } from '../read.ts';
+import type { StatusAddress } from './gateway.ts';
 import { type Condition, type Meta, parseConditions, parseMeta } from './meta.ts';
 
 export interface ServicePort {
@@ -25,6 +26,9 @@ export interface KubeService extends Meta {
   readonly localOnly: boolean;
   readonly trafficDistribution: string | undefined;
   readonly publishNotReady: boolean;
+  readonly type: string;
+  /** What a load balancer gave it: addresses and host names. */
+  readonly external: readonly StatusAddress[];
   /** Our conditions as they stand on the object. */
   readonly conditions: readonly Condition[];
 }
@@ -49,6 +53,14 @@ function parsePort(item: unknown): readonly ServicePort[] {
   ];
 }
 
+function parseExternal(item: unknown): readonly StatusAddress[] {
+  const ingress = record(item);
+  const ip = parseIp(text(ingress.ip));
+  if (ip.ok) return [{ kind: 'ip', ip: ip.value }];
+  const hostname = text(ingress.hostname);
+  return hostname === '' ? [] : [{ kind: 'hostname', hostname }];
+}
+
 function parseFamilies(families: readonly string[]): IpFamilies {
   if (families.length === 2) return 'dual';
   if (families.length === 0) return 'automatic';
@@ -60,7 +72,7 @@ export function parseService(object: Json): KubeService {
   const several = texts(spec.clusterIPs);
   const selector = textRecord(spec.selector);
   return {
-    ...parseMeta(object, [ANNOTATION.trafficDistribution, ANNOTATION.canaryWeight]),
+    ...parseMeta(object, [ANNOTATION.trafficDistribution, ANNOTATION.canaryWeight, ANNOTATION.waypointPolicy]),
     externalName: spec.type === 'ExternalName',
     selector: Object.keys(selector).length === 0 ? undefined : selector,
     clusterIps: (several.length > 0 ? several : [text(spec.clusterIP)]).flatMap((written) => {
@@ -72,6 +84,8 @@ export function parseService(object: Json): KubeService {
     localOnly: spec.internalTrafficPolicy === 'Local',
     trafficDistribution: optionalText(spec.trafficDistribution),
     publishNotReady: flag(spec.publishNotReadyAddresses),
+    type: optionalText(spec.type) ?? 'ClusterIP',
+    external: list(record(record(object.status).loadBalancer).ingress).flatMap(parseExternal),
     conditions: parseConditions(object.status, SERVICE_CONDITIONS),
   };
 }
