@@ -1,6 +1,7 @@
 // HTTP routes as the L7 engine holds them: what HTTPRoute, GRPCRoute and VirtualService come to after derivation.
 
 import type { RequestField, TextPredicate } from '../facts.ts';
+import type { ServiceKey } from '../workload.ts';
 
 /** The object that a route came from. */
 export interface RouteOrigin {
@@ -78,7 +79,12 @@ export interface Backend {
 }
 
 export type BackendTarget =
-  | { readonly kind: 'service'; readonly host: string; readonly port: number; readonly subset: string | undefined }
+  | {
+      readonly kind: 'service';
+      readonly service: ServiceKey;
+      readonly port: number;
+      readonly subset: string | undefined;
+    }
   /** A reference that leads nowhere: its share is answered. 500 for Gateway API, 503 for VirtualService. */
   | { readonly kind: 'invalid'; readonly status: 500 | 503; readonly reason: InvalidBackend; readonly detail: string };
 

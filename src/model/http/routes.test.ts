@@ -151,7 +151,7 @@ for (const [name, match, set, holds] of conditions)
     assert.equal(taken([route('r', [routeRule('hit', match)])], request(set)), holds ? 'hit' : 'noMatch'));
 
 const backend = (host: string, weight: number): Backend => ({
-  target: { kind: 'service', host, port: 80, subset: undefined },
+  target: { kind: 'service', service: host, port: 80, subset: undefined },
   weight,
   filters: [],
 });
@@ -162,7 +162,7 @@ const broken: Backend = {
 };
 const chosen = (backends: readonly Backend[], random: number): string => {
   const choice = chooseBackend(backends, random);
-  return choice.kind === 'fail' ? `${choice.status}` : (choice.backend.target as { host: string }).host;
+  return choice.kind === 'fail' ? `${choice.status}` : (choice.backend.target as { service: string }).service;
 };
 test('backends: shares by weight', () => {
   const counts: Record<string, number> = {};
