@@ -16,6 +16,8 @@ import {
   NODES,
   PEER_AUTHENTICATIONS,
   PODS,
+  REFERENCE_GRANTS,
+  SECRETS,
   SERVICE_ENTRIES,
   SERVICES,
   WORKLOAD_ENTRIES,
@@ -36,6 +38,9 @@ const RESOURCES: Readonly<Record<InputKind, Resource<KubeObject>>> = {
   workloadentries: WORKLOAD_ENTRIES,
   gateways: GATEWAYS,
   gatewayclasses: GATEWAY_CLASSES,
+  referencegrants: REFERENCE_GRANTS,
+  configmaps: CONFIG_MAPS,
+  secrets: SECRETS,
   peerauthentications: PEER_AUTHENTICATIONS,
   authorizationpolicies: AUTHORIZATION_POLICIES,
 } as Readonly<Record<InputKind, Resource<KubeObject>>>;

@@ -9,10 +9,12 @@ import {
   parseNamespace,
   parseNode,
 } from './objects/cluster.ts';
+import { type ConfigMap, parseConfigMap, parseSecret, type Secret } from './objects/config-map.ts';
 import { parseServiceEntry, parseWorkloadEntry, type ServiceEntry, type WorkloadEntry } from './objects/entry.ts';
 import { type Gateway, type GatewayClass, parseGateway, parseGatewayClass } from './objects/gateway.ts';
 import { DEFAULT_MESH_CONFIG, type MeshConfig, parseMeshConfig } from './objects/mesh.ts';
 import { type Pod, parsePod } from './objects/pod.ts';
+import { parseReferenceGrant, type ReferenceGrant } from './objects/reference-grant.ts';
 import {
   type AuthorizationPolicy,
   type PeerAuthentication,
@@ -33,6 +35,9 @@ export const INPUT_KINDS = [
   'workloadentries',
   'gateways',
   'gatewayclasses',
+  'referencegrants',
+  'configmaps',
+  'secrets',
   'peerauthentications',
   'authorizationpolicies',
 ] as const;
@@ -48,6 +53,9 @@ export interface Sources {
   readonly workloadentries: Source<WorkloadEntry>;
   readonly gateways: Source<Gateway>;
   readonly gatewayclasses: Source<GatewayClass>;
+  readonly referencegrants: Source<ReferenceGrant>;
+  readonly configmaps: Source<ConfigMap>;
+  readonly secrets: Source<Secret>;
   readonly peerauthentications: Source<PeerAuthentication>;
   readonly authorizationpolicies: Source<AuthorizationPolicy>;
 }
@@ -69,6 +77,9 @@ export class Inputs {
       workloadentries: graph.source('workloadentries'),
       gateways: graph.source('gateways'),
       gatewayclasses: graph.source('gatewayclasses'),
+      referencegrants: graph.source('referencegrants'),
+      configmaps: graph.source('configmaps'),
+      secrets: graph.source('secrets'),
       peerauthentications: graph.source('peerauthentications'),
       authorizationpolicies: graph.source('authorizationpolicies'),
     };
@@ -85,6 +96,9 @@ export class Inputs {
       workloadentries: setter(sources.workloadentries, parseWorkloadEntry),
       gateways: setter(sources.gateways, parseGateway),
       gatewayclasses: setter(sources.gatewayclasses, parseGatewayClass),
+      referencegrants: setter(sources.referencegrants, parseReferenceGrant),
+      configmaps: setter(sources.configmaps, parseConfigMap),
+      secrets: setter(sources.secrets, parseSecret),
       peerauthentications: setter(sources.peerauthentications, parsePeerAuthentication),
       authorizationpolicies: setter(sources.authorizationpolicies, parseAuthorizationPolicy),
     };

@@ -14,6 +14,9 @@ export const PLURALS: Readonly<Record<string, InputKind>> = {
   WorkloadEntry: 'workloadentries',
   Gateway: 'gateways',
   GatewayClass: 'gatewayclasses',
+  ReferenceGrant: 'referencegrants',
+  ConfigMap: 'configmaps',
+  Secret: 'secrets',
   PeerAuthentication: 'peerauthentications',
   AuthorizationPolicy: 'authorizationpolicies',
 };

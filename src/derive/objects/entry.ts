@@ -100,7 +100,12 @@ export function parseServiceEntry(object: Json): ServiceEntry {
   const resolution = text(spec.resolution);
   const selector = optionalRecord(spec.workloadSelector);
   return {
-    ...parseMeta(object, [ANNOTATION.trafficDistribution, ANNOTATION.canaryWeight, ANNOTATION.connectStrategy]),
+    ...parseMeta(object, [
+      ANNOTATION.trafficDistribution,
+      ANNOTATION.canaryWeight,
+      ANNOTATION.connectStrategy,
+      ANNOTATION.waypointPolicy,
+    ]),
     hosts: [...new Set(texts(spec.hosts).map((host) => host.toLowerCase()))].filter((host) => HOST.test(host)),
     addresses: parseAddresses(texts(spec.addresses)),
     ports: list(spec.ports).flatMap((item) => {
