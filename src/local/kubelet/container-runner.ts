@@ -10,7 +10,7 @@ import { Container } from '../../platform/linux/container.ts';
 import type { Netns } from '../../platform/linux/netns.ts';
 import type { RootfsStep } from '../../platform/linux/rootfs.ts';
 import type { Image, ImageProblem } from '../images/types.ts';
-import { goDuration, RestartBackoff, RetryBackoff } from './backoff.ts';
+import { goDuration, MESH_PARTS, RestartBackoff, RetryBackoff } from './backoff.ts';
 import type { Place } from './endpoint.ts';
 import { commandLine } from './environment.ts';
 import type { Running } from './exec.ts';
@@ -35,6 +35,8 @@ export type ContainerRole = 'init' | 'sidecar' | 'main' | 'ephemeral';
 export interface ContainerHost {
   readonly clock: Clock;
   readonly nodeNetns: Netns;
+  /** Its pod is a part of the mesh itself. */
+  readonly meshPart: boolean;
   pod(): Pod;
   /** Of the sandbox. */
   netns(): Netns;
@@ -88,7 +90,7 @@ export class ContainerRunner {
   readonly #host: ContainerHost;
   #spec: ContainerSpec;
   #record: ContainerRecord;
-  readonly #backoff = new RestartBackoff();
+  readonly #backoff: RestartBackoff;
   #container: Container | undefined;
   #program: Program | undefined;
   #probes: Probes | undefined;
@@ -107,6 +109,7 @@ export class ContainerRunner {
     this.#spec = spec;
     this.role = role;
     this.#host = host;
+    this.#backoff = new RestartBackoff(host.meshPart ? MESH_PARTS : undefined);
     this.#attempt = former === undefined ? 0 : former.restarts + 1;
     this.#lastEnd = former?.last;
     this.#record = {

@@ -57,6 +57,9 @@ interface Shared {
 }
 
 /** What all nodes of a room share, by the client that they have in common. */
+/** Images of the mesh's own parts, and of programs in their place; not those that stand in for users' programs. */
+const MESH_IMAGE = /^(docker\.io\/)?ambit\/(?!(echo|client)([:@]|$))/;
+
 const shared = new WeakMap<KubeClient, Promise<Shared>>();
 
 function sharedBy(options: KubeletOptions): Promise<Shared> {
@@ -123,7 +126,7 @@ class NodeKubelet implements Kubelet {
       allocatable: allocatableOf(),
       isSystem: (pod) =>
         [...(pod.spec?.containers ?? []), ...(pod.spec?.initContainers ?? [])].every(({ image = '' }) =>
-          /^(docker\.io\/)?ambit\//.test(image),
+          MESH_IMAGE.test(image),
         ),
       enrol: async (pod, sandbox, signal) => {
         await cniAdd(

@@ -379,6 +379,7 @@ export class PodWorker {
     return {
       clock: services.clock,
       nodeNetns: services.netnsOfNode,
+      meshPart: services.isSystem(this.#pod),
       pod: () => this.#pod,
       netns: () => {
         if (this.#netns === undefined) throw new Error('the pod has no network');
