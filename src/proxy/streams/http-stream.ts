@@ -45,8 +45,6 @@ export interface RequestSink {
   end(trailers: Fields | undefined): void;
   /** A `write` that returned false may be followed by more. */
   writable(): void;
-  /** Everything was handed to the connection, in order. Nothing follows but, where it was not yet, `end`. */
-  finished(): void;
   /** The stream is gone before its time; nothing follows, and writing does nothing. */
   aborted(why: RequestAbort): void;
 }
@@ -74,6 +72,11 @@ export interface ServerStream {
   respond(head: ResponseStart, ends: boolean): void;
   /** False: full; the piece was taken all the same, wait for `writable`. */
   write(piece: Uint8Array): boolean;
+  /**
+   * The response is complete, and with it the exchange: the sink hears nothing more, and what is left of the request is of
+   * no interest (HTTP/2: RST_STREAM NO_ERROR; HTTP/1: its connection ends). So with `respond(…, ends)`.
+   * After an upgrade it is our half-close only; the exchange is over when both directions ended.
+   */
   end(trailers: Fields | undefined): void;
   /** Ends the stream (HTTP/1: its connection) at once, as a failure that the client notices. `aborted` is not called. */
   reset(): void;
