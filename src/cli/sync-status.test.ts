@@ -86,6 +86,27 @@ test('istiod: a pair of fields for each type', () => {
   ]);
 });
 
+test('istiod since 1.30: an entry for each type', () => {
+  const entry = (sent: string, acked: string) => ({ sent, acked, sentTime: '2026-11-21T10:23:06.692341094Z' });
+  const answer = [
+    {
+      proxy: 'ztunnel-a.istio-system',
+      proxy_type: 'ztunnel',
+      istio_version: '0.1.0',
+      resources: { [AUTHORIZATION]: entry('v2', 'v1'), [ADDRESS]: entry('v2', 'v2'), 'x/y.Other': entry('', '') },
+    },
+  ];
+  const [proxy] = parseSyncStatus(JSON.stringify(answer), 'istiod-x');
+  assert.deepEqual(
+    proxy?.types.map(({ type, state }) => [type, state]),
+    [
+      ['WADS', 'STALE'],
+      ['WDS', 'SYNCED'],
+      ['y.Other', 'NOT SENT'],
+    ],
+  );
+});
+
 for (const text of ['', '<html>', '7', '{}', '{"proxies": 7}'])
   test(`no list of proxies: ${text}`, () => assert.throws(() => parseSyncStatus(text, 'istiod-x'), Failure));
 

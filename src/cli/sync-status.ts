@@ -1,5 +1,5 @@
-// What control planes tell of the proxies that are connected to them (`/debug/syncz`): our own answer, and istiod's older
-// form with a pair of fields for each type.
+// What control planes tell of the proxies that are connected to them (`/debug/syncz`): our own answer, and istiod's two
+// forms: an entry for each type below `resources`, and the older one with a pair of fields for each.
 
 import type { IPod } from 'kubernetes-models/v1/Pod';
 import { PODS } from '../kube/client/resources.ts';
@@ -120,11 +120,21 @@ function fromOurs(entry: Fields, istiod: string): ProxySync {
 }
 
 function fromIstiod(entry: Fields, istiod: string): ProxySync {
-  const types = Object.entries(ISTIOD_TYPES).flatMap(([field, type]): TypeSync[] => {
-    const sent = textOf(entry, `${field}_sent`);
-    const acked = textOf(entry, `${field}_acked`);
-    if (sent === '' && acked === '') return [];
-    return [{ type, state: sent === acked ? 'SYNCED' : 'STALE', ackedAt: undefined, rejection: undefined }];
+  const pairs = isFields(entry.resources)
+    ? Object.entries(entry.resources).map(([url, resource]) => {
+        const fields = isFields(resource) ? resource : {};
+        return { type: shortType(url), sent: textOf(fields, 'sent'), acked: textOf(fields, 'acked') };
+      })
+    : Object.entries(ISTIOD_TYPES)
+        .map(([field, type]) => ({
+          type,
+          sent: textOf(entry, `${field}_sent`),
+          acked: textOf(entry, `${field}_acked`),
+        }))
+        .filter(({ sent, acked }) => sent !== '' || acked !== '');
+  const types = pairs.map(({ type, sent, acked }): TypeSync => {
+    const state = sent === '' ? 'NOT SENT' : sent === acked ? 'SYNCED' : 'STALE';
+    return { type, state, ackedAt: undefined, rejection: undefined };
   });
   return {
     name: textOf(entry, 'proxy'),

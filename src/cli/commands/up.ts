@@ -53,9 +53,10 @@ async function run(options: Options): Promise<void> {
   const images = imageMappings(options);
   // Everything that can be wrong in the manifests is found before anything is started or changed.
   const manifests = userManifests(options);
+  // Its rights first: it tries again only after a while what it was refused.
   const system = parsed([
-    join(root, 'deploy', 'local'),
     ...(options.istiod === undefined ? [] : [join(root, 'deploy', 'other-istiod')]),
+    join(root, 'deploy', 'local'),
   ]);
   const stages = new Stages();
 

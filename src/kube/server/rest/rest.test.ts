@@ -295,6 +295,23 @@ test('patches of each type; strategic is for built-in kinds', async (t) => {
   await fails(client.patch(PEER_AUTHENTICATIONS, 'p', 'shop', 'strategic', {}), 415, /unknown format/);
 });
 
+test('whoever writes the status of a custom kind need not send the rest', async (t) => {
+  const { client } = await cluster(t);
+  const kind = { group: 'gateway.networking.k8s.io', version: 'v1', plural: 'gatewayclasses', kind: 'GatewayClass' };
+  const classes = { ...kind, namespaced: false };
+  const spec = { controllerName: 'istio.io/gateway-controller' };
+  const name = { metadata: { name: 'istio' } };
+  const of = { apiVersion: 'gateway.networking.k8s.io/v1', kind: 'GatewayClass' };
+  const made = await client.create(classes, { ...of, ...name, spec } as KubeObject);
+  const empty = { ...of, metadata: made.metadata!, spec: { controllerName: '' }, status: { conditions: [] } };
+  const written = await client.update(classes, empty as KubeObject, { subresource: 'status' });
+  assert.deepEqual(
+    [(written as { spec?: unknown }).spec, (written as { status?: unknown }).status],
+    [spec, { conditions: [] }],
+  );
+  await assert.rejects(client.update(classes, { ...empty, metadata: written.metadata! } as KubeObject), { code: 422 });
+});
+
 test('a status patch of a pod may set annotations, of a custom kind not', async (t) => {
   const { client } = await cluster(t);
   await client.create(PODS, pod('p'));

@@ -122,14 +122,21 @@ export async function update(
   params: WriteParams,
 ): Promise<Written> {
   const deep = await target.kind.deepValidator?.();
-  const decoded = decode(target, body, params, deep);
   const stored = getStored(context, target);
+  const decoded = decode(target, statusAlone(target, stored, body), params, deep);
   const writer = writerFor(context, target, params);
   const keep = decoded.object.metadata.managedFields;
   const schema = target.kind.schema(target.version);
   return replace(context, target, stored, decoded, params, (object) =>
     ownershipAfterUpdate(schema, stored.object, object, writer, keep),
   );
+}
+
+/** Writers of a custom resource's status need not send the rest (istiod leaves `spec` empty): it is not looked at. */
+function statusAlone({ kind, version, subresource }: Target, stored: Stored, body: unknown): unknown {
+  if (subresource !== 'status' || !kind.custom || !isRecord(body)) return body;
+  const { apiVersion, kind: name, metadata, status } = body;
+  return { ...inVersion(kind, version, stored.object), apiVersion, kind: name, metadata, status };
 }
 
 /** @throws KubeError 415 for a strategic patch of a kind whose lists have no merge keys */
