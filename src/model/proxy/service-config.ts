@@ -57,6 +57,7 @@ export interface Subset {
 
 export interface TrafficPolicy {
   readonly loadBalancer: LoadBalancer;
+  /** Undefined: as the Service's traffic distribution says, else all alike. */
   readonly locality: LocalityPolicy | undefined;
   /** Undefined: off. */
   readonly slowStart: SlowStart | undefined;
@@ -98,14 +99,24 @@ export type HashKey =
 
 /** Exactly one of the three; localities are `region[/zone[/subzone]]`, `*` at the end stands for any. */
 export type LocalityPolicy =
+  /** The closest first; as always where outliers are detected, unless it was switched off. */
   | { readonly kind: 'prefer' }
   | {
       readonly kind: 'distribute';
       readonly rules: readonly { readonly from: string; readonly to: Readonly<Record<string, number>> }[];
     }
   | { readonly kind: 'failover'; readonly rules: readonly { readonly from: string; readonly to: string }[] }
-  /** Endpoints grouped by how many of the ordered labels, from the first, agree with the proxy's. */
-  | { readonly kind: 'priority'; readonly groups: readonly (readonly WorkloadUid[])[] };
+  /** failoverPriority: endpoints that agree with the proxy in all labels first, then in all but the last, and so on. */
+  | { readonly kind: 'priority'; readonly labels: readonly PriorityLabel[] };
+
+export interface PriorityLabel {
+  /** `topology.kubernetes.io/region`, `…/zone`, `topology.istio.io/subzone`, `…/network`: compared by the proxy itself. */
+  readonly name: string;
+  /** Written as `name=value`; undefined: the proxy's own value. */
+  readonly value: string | undefined;
+  /** Of any other label: the endpoints that carry the value. */
+  readonly members: readonly WorkloadUid[];
+}
 
 export interface SlowStart {
   readonly durationMs: number;
@@ -171,7 +182,7 @@ export interface RetryBudget {
 /** What holds without any DestinationRule. */
 export const DEFAULT_TRAFFIC_POLICY: TrafficPolicy = {
   loadBalancer: { kind: 'leastRequest' },
-  locality: { kind: 'prefer' },
+  locality: undefined,
   slowStart: undefined,
   pool: {
     maxConnections: 2 ** 32 - 1,
