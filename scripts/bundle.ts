@@ -34,6 +34,7 @@ const roles: Record<string, string> = {
   control: 'src/control/main.ts',
   'node-agent': 'src/node/main.ts',
   ztunnel: 'src/ztunnel/main.ts',
+  proxy: 'src/proxy/main.ts',
   echo: 'src/local/apps/echo.ts',
   client: 'src/local/apps/client.ts',
   shop: 'src/local/apps/shop.ts',

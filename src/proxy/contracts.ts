@@ -9,8 +9,10 @@ import type { RouteEntry } from '../model/http/route-table.ts';
 import type { HttpVerdict } from '../model/http/verdict.ts';
 import type { SpiffeId } from '../model/identity.ts';
 import type { HostPort } from '../model/ip.ts';
-import type { AuthorizationProviderConfig } from '../model/proxy/security.ts';
+import type { TrafficFilters } from '../model/proxy/filters.ts';
+import type { AuthorizationProviderConfig, TokenRule } from '../model/proxy/security.ts';
 import type { ServiceConfig, TrafficPolicy } from '../model/proxy/service-config.ts';
+import type { TelemetryConfig } from '../model/proxy/telemetry-config.ts';
 import type { Peer } from '../model/traffic.ts';
 import type { ServiceKey, Workload } from '../model/workload.ts';
 import type { Fields } from '../wire/http1/index.ts';
@@ -219,4 +221,46 @@ export interface ExchangeTelemetry {
   begin(exchange: Exchange): void;
   /** Once, when all is over: counts, logs, reports the span. */
   finish(exchange: Exchange): void;
+}
+
+// ---- requests of the proxy's own ---------------------------------------------------------------------------------
+
+/** What the proxy itself asks of services: authorizers, rate limits, collectors. */
+export interface OwnRequest {
+  readonly method: string;
+  /** Path with query. */
+  readonly target: string;
+  /** Without Host and Content-Length. */
+  readonly fields: Fields;
+  readonly body: Uint8Array;
+  /** gRPC: HTTP/2, and trailers are of interest. */
+  readonly grpc: boolean;
+  readonly timeoutMs: number;
+}
+
+export interface OwnResponse {
+  readonly status: number;
+  readonly fields: Fields;
+  readonly body: Uint8Array;
+  readonly trailers: Fields | undefined;
+}
+
+export interface OwnCalls {
+  /**
+   * Sends one request to a service of the mesh (by its rules: tunnel, TLS, balancing), or to a name outside it.
+   * @throws Error with a text for logs when there is no whole answer in time, or it has more than 1 MiB
+   */
+  call(to: { readonly host: string; readonly port: number }, request: OwnRequest): Promise<OwnResponse>;
+}
+
+// ---- who makes the parts -----------------------------------------------------------------------------------------
+
+/**
+ * Makes the parts that work by configuration. Each is made once for a configuration object and used until that object is
+ * replaced, so what a part holds (buckets, keys) lives as long as its configuration.
+ */
+export interface PartMakers {
+  readonly tokens: (rules: readonly TokenRule[]) => TokenCheck;
+  readonly rateLimits: (filters: TrafficFilters) => RateLimits;
+  readonly telemetry: (config: TelemetryConfig) => ExchangeTelemetry;
 }

@@ -3,7 +3,8 @@
 // environment. What Istio's proxy can do and this one cannot is refused here, never passed over.
 
 import type { NodeDescription } from '../dataplane/ads/protocol.ts';
-import type { ControlPlaneAccess, TokenSource, TrustRoots } from '../dataplane/grpc/access.ts';
+import { controlPlaneAccess, readDrainMs } from '../dataplane/control-plane-settings.ts';
+import type { ControlPlaneAccess } from '../dataplane/grpc/access.ts';
 import { SettingsReader } from '../dataplane/settings-reader.ts';
 import type { DnsOptions } from '../model/dns.ts';
 import { DEFAULT_TRUST_DOMAIN } from '../model/identity.ts';
@@ -55,10 +56,6 @@ export interface Config {
   readonly istioVersion: string;
 }
 
-const ROOT_FILE = './var/run/secrets/istio/root-cert.pem';
-const TOKEN_FILE = './var/run/secrets/tokens/istio-token';
-const KUBERNETES_ADDRESS = 'https://istiod.istio-system.svc:15012';
-const OUTSIDE_ADDRESS = 'https://localhost:15012';
 const INSTANCE_IP_WITHOUT_POD = '1.1.1.1';
 const MARK = 1337;
 const DAY_MS = 86_400_000;
@@ -107,51 +104,6 @@ function readProxyConfig(raw: RawConfig, read: SettingsReader): ProxyConfig {
   };
 }
 
-/** `https://host:port`; without a scheme too. */
-function parseServer(text: string): Result<{ readonly host: string; readonly port: number }, string> {
-  const url = URL.parse(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `https://${text}`);
-  if (url === null || url.hostname === '') return fail(`\`${text}\` is no address: write https://host:port`);
-  if (url.protocol !== 'https:') return fail(`\`${text}\` is not https; the control plane is only spoken to over TLS`);
-  if ((url.pathname !== '/' && url.pathname !== '') || url.search !== '' || url.username !== '')
-    return fail(`\`${text}\` has more than a host and a port`);
-  const host = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : url.hostname;
-  return ok({ host, port: url.port === '' ? 443 : Number(url.port) });
-}
-
-function readRoots(name: string, raw: RawConfig, read: SettingsReader): TrustRoots {
-  const value = read.text(name);
-  if (value === undefined) return { kind: 'file', path: ROOT_FILE };
-  if (value === 'SYSTEM') return { kind: 'system' };
-  if (raw.exists(value)) return { kind: 'file', path: value };
-  if (!value.includes('-----BEGIN CERTIFICATE-----'))
-    read.problem(
-      `${name}=\`${value.slice(0, 200)}\` is neither a file that exists, nor SYSTEM, nor a certificate in PEM`,
-    );
-  return { kind: 'pem', pem: value };
-}
-
-function readToken(raw: RawConfig, read: SettingsReader): TokenSource {
-  const value = read.text('AUTH_TOKEN');
-  if (value === undefined) return raw.exists(TOKEN_FILE) ? { kind: 'file', path: TOKEN_FILE } : { kind: 'none' };
-  if (raw.exists(value)) return { kind: 'file', path: value };
-  if (!/^[\x21-\x7e]+$/.test(value)) read.problem('AUTH_TOKEN is neither a file that exists nor a token'); // Never shown.
-  return { kind: 'literal', token: value };
-}
-
-/** gRPC's own headers cannot be set; `-bin` ones would need another encoding. */
-const RESERVED = /^(:.*|te|content-type|user-agent|grpc-.*|.*-bin|connection|host|transfer-encoding)$/;
-
-function readHeaders(prefix: string, read: SettingsReader): Record<string, string> {
-  const headers: Record<string, string> = {};
-  for (const [key, value] of read.prefixed(prefix)) {
-    const name = key.toLowerCase();
-    if (!/^[a-z0-9_.-]+$/.test(name) || RESERVED.test(name) || !/^[\x20-\x7e]*$/.test(value))
-      read.problem(`${prefix}${key} is not a header that can be sent`);
-    else headers[name] = value;
-  }
-  return headers;
-}
-
 function readNode(proxy: ProxyConfig, read: SettingsReader): NodeDescription {
   const [name, namespace] = [read.text('POD_NAME') ?? '', read.text('POD_NAMESPACE') ?? ''];
   const ip = read.text('INSTANCE_IP') ?? INSTANCE_IP_WITHOUT_POD;
@@ -186,14 +138,6 @@ function readOwnPod(read: SettingsReader): OwnPod | undefined {
     trustDomain: read.text('TRUST_DOMAIN') ?? DEFAULT_TRUST_DOMAIN,
     ip,
   };
-}
-
-function readDrainMs(read: SettingsReader): number {
-  if (read.text('CONNECTION_TERMINATION_DEADLINE') !== undefined)
-    return read.durationMs('CONNECTION_TERMINATION_DEADLINE', 0);
-  if (read.text('TERMINATION_GRACE_PERIOD_SECONDS') === undefined) return 5_000;
-  const grace = read.integer('TERMINATION_GRACE_PERIOD_SECONDS', 30, 0, 86_400);
-  return (grace > 10 ? grace - 5 : Math.max(grace - 1, 1)) * 1000;
 }
 
 function readDataPath(read: SettingsReader): DataPathSettings {
@@ -300,23 +244,11 @@ export function parseConfig(raw: RawConfig): Result<Config, readonly string[]> {
   const clusterId = proxy.metadata.get('CLUSTER_ID') || read.text('CLUSTER_ID') || 'Kubernetes';
   const node = readNode(proxy, read);
   const onDemand = read.boolean('XDS_ON_DEMAND', false);
-  const token = readToken(raw, read);
-  const inKubernetes = read.text('KUBERNETES_SERVICE_HOST') !== undefined;
-  const otherwise = proxy.discoveryAddress ?? (inKubernetes ? KUBERNETES_ADDRESS : OUTSIDE_ADDRESS);
-
-  const access = (kind: 'XDS' | 'CA'): ControlPlaneAccess | undefined => {
-    const address = read.raw(`${kind}_ADDRESS`) ?? otherwise;
-    if (address.trim() === '') return undefined;
-    return {
-      ...read.take(`${kind}_ADDRESS`, parseServer(address.trim()), { host: '', port: 0 }),
-      roots: readRoots(`${kind}_ROOT_CA`, raw, read),
-      alternativeName: read.text(`ALT_${kind}_HOSTNAME`),
-      tls12: dataPath.hbone.tls12,
-      token,
-      clusterId,
-      headers: readHeaders(`${kind}_HEADER_`, read),
-    };
-  };
+  const access = controlPlaneAccess(raw, read, {
+    clusterId,
+    discoveryAddress: proxy.discoveryAddress,
+    tls12: dataPath.hbone.tls12,
+  });
   const [xds, ca] = [access('XDS'), access('CA')];
   const filter = read.text('RUST_LOG') ?? 'info';
   read.take('RUST_LOG', parseFilter(filter), undefined as never);

@@ -1,0 +1,98 @@
+// Consistent hashing: which member a hash belongs to, so that a member that comes or goes moves few of the others' keys.
+// Pure. Built when the members change, asked once a request.
+//   ring    each member has points on a circle, as many as its weight; a hash belongs to the next point (ketama)
+//   maglev  each member fills its share of a table in its own order of preference (Google: Maglev, 2016, §3.4)
+
+import { hashText } from './hash.ts';
+
+export interface Member {
+  /** What its places are derived from: the same for the same endpoint everywhere. */
+  readonly name: string;
+  /** Positive. */
+  readonly weight: number;
+}
+
+/** @returns the index of the member that a hash belongs to; there must be one */
+export type Lookup = (hash: number) => number;
+
+/** Bounds the memory of a ring whatever the weights (Envoy: 8 M). */
+const MAX_POINTS = 1 << 20;
+/** Most entries of a maglev table (Envoy's bound). */
+const MAX_TABLE = 5_000_011;
+
+/**
+ * @param minimumSize  the lightest member gets so many points that there are at least so many in all (Envoy)
+ */
+export function buildRing(members: readonly Member[], minimumSize: number): Lookup {
+  let total = 0;
+  let lightest = Number.POSITIVE_INFINITY;
+  for (const { weight } of members) {
+    total += weight;
+    if (weight < lightest) lightest = weight;
+  }
+  const smallestShare = lightest / total;
+  const size = Math.min(MAX_POINTS, Math.ceil(Math.ceil(smallestShare * Math.max(1, minimumSize)) / smallestShare));
+  // A point is its place in the upper bits and its member in the lower ones: numbers sort quicker than records.
+  const points: number[] = [];
+  members.forEach(({ name, weight }, index) => {
+    const count = Math.max(1, Math.round((weight / total) * size));
+    for (let i = 0; i < count; i++) points.push(hashText(`${name}_${i}`) * MAX_POINTS + index);
+  });
+  const sorted = Float64Array.from(points).sort();
+  const places = new Uint32Array(sorted.length);
+  const owners = new Uint32Array(sorted.length);
+  sorted.forEach((point, i) => {
+    places[i] = Math.floor(point / MAX_POINTS);
+    owners[i] = point % MAX_POINTS;
+  });
+  return (hash) => {
+    let low = 0;
+    let high = places.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((places[middle] as number) < hash) low = middle + 1;
+      else high = middle;
+    }
+    return owners[low === places.length ? 0 : low] as number;
+  };
+}
+
+/** @param wantedSize  entries of the table; the next prime is taken, and at least as many as there are members */
+export function buildMaglev(members: readonly Member[], wantedSize: number): Lookup {
+  const size = nextPrime(Math.min(MAX_TABLE, Math.max(wantedSize, members.length, 2)));
+  const table = new Int32Array(size).fill(-1);
+  let heaviest = 0;
+  for (const { weight } of members) heaviest = Math.max(heaviest, weight);
+  const turns = members.map(({ name, weight }, index) => ({
+    index,
+    place: hashText(name) % size,
+    skip: (hashText(name, 0x9747b28c) % (size - 1)) + 1,
+    share: weight / heaviest,
+    owed: 0,
+  }));
+  // Who takes turns first is a matter of names, not of the order in which members became known.
+  turns.sort((a, b) => compare((members[a.index] as Member).name, (members[b.index] as Member).name));
+  for (let filled = 0; filled < size; ) {
+    for (const turn of turns) {
+      turn.owed += turn.share;
+      if (turn.owed < 1) continue;
+      turn.owed -= 1;
+      while (table[turn.place] !== -1) turn.place = (turn.place + turn.skip) % size;
+      table[turn.place] = turn.index;
+      if (++filled === size) break;
+    }
+  }
+  return (hash) => table[hash % size] as number;
+}
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+function nextPrime(from: number): number {
+  for (let candidate = from; ; candidate++) if (isPrime(candidate)) return candidate;
+}
+
+function isPrime(n: number): boolean {
+  if (n < 4) return n > 1;
+  for (let d = 2; d * d <= n; d++) if (n % d === 0) return false;
+  return true;
+}
