@@ -12,6 +12,7 @@ const ORDER: readonly (readonly string[])[] = [
   ['model'],
   ['wire'],
   ['derive', 'migrate'],
+  ['analyze'],
   ['platform'],
   ['telemetry'],
   ['kube'],
@@ -22,7 +23,7 @@ const ORDER: readonly (readonly string[])[] = [
   ['dashboard'],
 ];
 /** No effects at the heart. `node:buffer` is data. */
-const PURE = new Set(['model', 'wire', 'derive', 'migrate']);
+const PURE = new Set(['model', 'wire', 'derive', 'migrate', 'analyze']);
 const IMPORT =
   /^\s*(?:import|export)\b[^'"`;]*?\bfrom\s*['"]([^'"]+)['"]|^\s*import\s*['"]([^'"]+)['"]|\bimport\(\s*['"]([^'"]+)['"]\s*\)/gm;
 

@@ -2,10 +2,13 @@
 // versions that those serve, and their values are checked by the validators made from those definitions.
 
 import { compileRoot } from '../crd/schema.ts';
+import { immutable } from '../errors.ts';
+import { valueAt } from '../json.ts';
 import { deepValidatorOf } from '../schema/deep.ts';
 import { schemaNamed } from '../schema/node.ts';
 import * as tables from '../table/columns.ts';
-import { ALL_VERBS, type Column, type Kind } from './kind.ts';
+import { ALL_VERBS, type Column, type Kind, type KindRules } from './kind.ts';
+import { meshRules } from './mesh-rules.ts';
 
 interface Definition {
   readonly plural: string;
@@ -16,7 +19,16 @@ interface Definition {
   /** The version that has the package's schema, when that is not the preferred one. */
   readonly schemaVersion?: string;
   readonly storage?: string;
+  readonly rules?: KindRules;
 }
+
+const CONTROLLER = 'spec.controllerName';
+const gatewayClassRules: KindRules = {
+  validateUpdate: (object, before) =>
+    valueAt(object, CONTROLLER) === valueAt(before, CONTROLLER)
+      ? []
+      : [immutable(CONTROLLER, valueAt(object, CONTROLLER))],
+};
 
 function define(group: string, versions: readonly [string, ...string[]], kind: string, more: Definition): Kind {
   const schemaVersion = more.schemaVersion ?? versions[0];
@@ -40,7 +52,7 @@ function define(group: string, versions: readonly [string, ...string[]], kind: s
     selectableFields: [],
     schema: () => schemaNamed(`${group}.${schemaVersion}.${kind}`),
     columns: () => columns,
-    rules: {},
+    rules: { ...meshRules(group, kind), ...more.rules },
     nameRule: 'subdomain',
     deepValidator: deepValidatorOf(group, schemaVersion, kind),
   };
@@ -73,6 +85,7 @@ export const MESH_KINDS: readonly Kind[] = [
     short: ['gc'],
     cluster: true,
     columns: tables.GATEWAY_CLASS,
+    rules: gatewayClassRules,
   }),
   gatewayApi(['v1', 'v1beta1'], 'Gateway', { plural: 'gateways', short: ['gtw'], columns: tables.GATEWAY }),
   gatewayApi(['v1', 'v1beta1'], 'HTTPRoute', { plural: 'httproutes', columns: tables.ROUTE }),
