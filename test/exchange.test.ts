@@ -67,6 +67,15 @@ test('the program runs as the control plane, with the rights that one of Istio n
   assert.match((await may('customresourcedefinitions', 'ztunnel')).stdout, /^no/);
 });
 
+test('without the flags ours are back, and so are their rights', async () => {
+  assert.equal((await mesh.ambit(['down'])).code, 0);
+  const up = await mesh.ambit(['up', '--detach', '--nodes', '1', '--empty']);
+  assert.equal(up.code, 0, up.stderr);
+  const bindings = await mesh.kubectlOk(['get', 'clusterrolebindings,rolebindings', '-A', '-o', 'name']);
+  assert.match(bindings, /\/istiod-istio-system\n/);
+  assert.equal(bindings.includes('other-istiod'), false);
+});
+
 test('a file that cannot be run is refused before anything starts', async () => {
   const refused = async (path: string, flag = '--ztunnel'): Promise<string> => {
     const other = TestMesh.create();

@@ -89,6 +89,18 @@ export async function applyManifests(
   return { applied: applied.sort(asWritten), refused: refused.sort(asWritten) };
 }
 
+/** Removes what the manifests name; what is not there, or has a kind that is not served, is no error. */
+export async function removeManifests(client: HttpKubeClient, manifests: readonly Manifest[]): Promise<void> {
+  const discovery = new Discovery(client);
+  await Promise.all(
+    manifests.map(async ({ object: { apiVersion, kind, metadata } }) => {
+      const resource = await discovery.find(apiVersion, kind);
+      if (resource !== undefined && metadata?.name !== undefined)
+        await client.delete(resource, metadata.name, resource.namespaced ? metadata.namespace : undefined);
+    }),
+  );
+}
+
 async function applyOne(
   client: HttpKubeClient,
   discovery: Discovery,

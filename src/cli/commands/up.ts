@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { type Applied, applyManifests } from '../../kube/apply.ts';
+import { type Applied, applyManifests, removeManifests } from '../../kube/apply.ts';
 import { connectKube, type HttpKubeClient } from '../../kube/client/client.ts';
 import { type Manifest, readManifests } from '../../kube/manifests.ts';
 import { diagnose, refusal } from '../doctor.ts';
@@ -53,11 +53,10 @@ async function run(options: Options): Promise<void> {
   const images = imageMappings(options);
   // Everything that can be wrong in the manifests is found before anything is started or changed.
   const manifests = userManifests(options);
+  const ours = parsed([join(root, 'deploy', 'local')]);
+  const rights = parsed([join(root, 'deploy', 'other-istiod')]);
   // Its rights first: it tries again only after a while what it was refused.
-  const system = parsed([
-    ...(options.istiod === undefined ? [] : [join(root, 'deploy', 'other-istiod')]),
-    join(root, 'deploy', 'local'),
-  ]);
+  const system = options.istiod === undefined ? ours : [...rights, ...ours];
   const stages = new Stages();
 
   stages.begin('the room: namespaces, network, Kubernetes API');
@@ -75,6 +74,8 @@ async function run(options: Options): Promise<void> {
 
   try {
     stages.begin('manifests');
+    // Another control plane may have been here before.
+    if (running === undefined && options.istiod === undefined) await removeManifests(client, rights);
     const applied = await applyAll(client, system, manifests);
     stages.end(`${applied.length} objects`);
     const namespaces = new Set(
