@@ -19,6 +19,8 @@ export interface ControlConfig {
     readonly clusterDomain: string;
     readonly revision: string;
   };
+  /** Image of the L7 proxy, for the pods of Gateways. */
+  readonly proxyImage: string;
   readonly listen: { readonly grpc: Listen; readonly http: Listen; readonly metrics: Listen };
   readonly discovery: {
     readonly maxNewStreams: number;
@@ -143,6 +145,7 @@ export function readConfig(
       clusterDomain: flags.domain ?? reader.text('CLUSTER_DOMAIN', 'cluster.local'),
       revision: reader.text('REVISION', 'default'),
     },
+    proxyImage: reader.text('PROXY_IMAGE', 'ambit/proxy'),
     listen: {
       grpc: reader.address('secureGRPCAddr', flags.secureGRPCAddr, CONTROL_PLANE_PORT),
       http: reader.address('httpAddr', flags.httpAddr, 8080),

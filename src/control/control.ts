@@ -62,6 +62,8 @@ export async function startControl({ config, kube, clock, version }: ControlOpti
     clusterDomain: identity.clusterDomain,
     systemNamespace: namespace,
     revisions: new Set([revision]),
+    revision,
+    proxyImage: config.proxyImage,
     autoAllowWaypoints: limits.autoAllowWaypoints,
     dryRunPolicies: limits.dryRunPolicies,
   });

@@ -2,11 +2,13 @@
 // the field managers that Istio uses. Only the leader runs it.
 
 import type { Collection } from '../derive/graph/graph.ts';
-import type { StatusKind, StatusReport } from '../derive/status/report.ts';
+import type { Condition } from '../derive/objects/meta.ts';
+import type { StatusFields, StatusKind, StatusReport, Wanted } from '../derive/status/report.ts';
 import {
   AUTHORIZATION_POLICIES,
   apiVersionOf,
   GATEWAY_CLASSES,
+  GATEWAYS,
   SERVICE_ENTRIES,
   SERVICES,
   WORKLOAD_ENTRIES,
@@ -25,13 +27,12 @@ const RESOURCES: Readonly<Record<StatusKind, Resource>> = {
   WorkloadEntry: WORKLOAD_ENTRIES as Resource,
   AuthorizationPolicy: AUTHORIZATION_POLICIES as Resource,
   GatewayClass: GATEWAY_CLASSES as Resource,
+  Gateway: GATEWAYS as Resource,
 };
 
-/** The object to apply. A status without conditions lets go of those that were applied before. */
-export function statusBody(report: StatusReport, nowMs: number): KubeObject & { status: unknown } {
-  const { kind, namespace, name, wanted, found } = report;
-  const now = new Date(nowMs).toISOString().replace(/\.[0-9]+Z$/, 'Z');
-  const conditions = wanted.map(({ type, status, reason, message, observedGeneration }) => {
+/** Conditions with the time of their last change, kept while their status stays. */
+const stamped = (wanted: readonly Wanted[], found: readonly Condition[], now: string): readonly object[] =>
+  wanted.map(({ type, status, reason, message, observedGeneration }) => {
     const before = found.find((condition) => condition.type === type);
     return {
       type,
@@ -42,11 +43,31 @@ export function statusBody(report: StatusReport, nowMs: number): KubeObject & { 
       ...(observedGeneration === undefined ? {} : { observedGeneration }),
     };
   });
+
+function bodyOf(fields: StatusFields, now: string): object {
+  if (fields.kind === 'GatewayClass') return { supportedFeatures: fields.wanted.map((name) => ({ name })) };
+  const { wanted, found } = fields;
+  return {
+    addresses: wanted.addresses,
+    listeners: wanted.listeners.map(({ name, attachedRoutes, supportedKinds, conditions }) => ({
+      name,
+      attachedRoutes,
+      supportedKinds,
+      conditions: stamped(conditions, found.listeners.find((each) => each.name === name)?.conditions ?? [], now),
+    })),
+  };
+}
+
+/** The object to apply. A status without conditions lets go of those that were applied before. */
+export function statusBody(report: StatusReport, nowMs: number): KubeObject & { status: unknown } {
+  const { kind, namespace, name, wanted, found, fields } = report;
+  const now = new Date(nowMs).toISOString().replace(/\.[0-9]+Z$/, 'Z');
+  const conditions = stamped(wanted, found, now);
   return {
     apiVersion: apiVersionOf(RESOURCES[kind]),
     kind,
     metadata: { name, ...(namespace === '' ? {} : { namespace }) },
-    status: conditions.length === 0 ? {} : { conditions },
+    status: { ...(conditions.length > 0 && { conditions }), ...(fields && bodyOf(fields, now)) },
   };
 }
 

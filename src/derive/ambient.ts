@@ -8,6 +8,7 @@
 import type { Policy } from '../model/policy.ts';
 import { type Service, serviceKey, type Workload } from '../model/workload.ts';
 import { serviceAliases, workloadAliases } from '../wire/xds/names.ts';
+import { deriveGateways, type Gateways } from './gateways.ts';
 import { type Collection, Graph, type Index } from './graph/graph.ts';
 import { Inputs } from './inputs.ts';
 import type { ServiceEntry } from './objects/entry.ts';
@@ -24,6 +25,10 @@ export interface AmbientOptions extends ScopeOptions {
   readonly autoAllowWaypoints: boolean;
   /** Send dry-run policies. Proxies that do not know them would enforce them. */
   readonly dryRunPolicies: boolean;
+  /** Own revision; `default` is the one without a name. */
+  readonly revision: string;
+  /** Image of the L7 proxy. */
+  readonly proxyImage: string;
 }
 
 export const DEFAULT_AMBIENT_OPTIONS: AmbientOptions = {
@@ -33,6 +38,8 @@ export const DEFAULT_AMBIENT_OPTIONS: AmbientOptions = {
   revisions: new Set(['default']),
   autoAllowWaypoints: false,
   dryRunPolicies: false,
+  revision: 'default',
+  proxyImage: 'ambit/proxy',
 };
 
 /** Everything derived, as of the last flush. */
@@ -47,6 +54,7 @@ export interface Ambient {
   readonly policies: Collection<Policy>;
   /** The ServiceEntries that this control plane looks after. */
   readonly serviceEntries: Collection<ServiceEntry>;
+  readonly gateways: Gateways;
   /** Statuses that should be written. */
   readonly reports: Collection<StatusReport>;
   /** By `<network>/<ip>`. */
@@ -69,6 +77,8 @@ export function deriveAmbient(options: AmbientOptions = DEFAULT_AMBIENT_OPTIONS)
   const services = graph.deriveMany('addressServices', offer.infos, (_get, { service }) => [
     [serviceKey(service), service],
   ]);
+  const attachedRoutes: Collection<number> = graph.source('attachedRoutes');
+  const gateways = deriveGateways(graph, scope, inputs, options, attachedRoutes);
   return {
     graph,
     inputs,
@@ -76,7 +86,8 @@ export function deriveAmbient(options: AmbientOptions = DEFAULT_AMBIENT_OPTIONS)
     services,
     policies: rules.policies,
     serviceEntries: scope.entries,
-    reports: deriveReports(graph, scope, inputs.sources.gatewayclasses, offer, rules),
+    gateways,
+    reports: deriveReports(graph, scope, inputs.sources.gatewayclasses, offer, rules, [gateways.reports]),
     workloadsByAddress: workloads.index('byAddress', workloadAliases),
     workloadsByService: workloads.index('byService', (workload) => [...workload.services.keys()]),
     workloadsByNode: workloads.index('byNode', ({ node }) => (node === '' ? [] : [node])),

@@ -1,5 +1,6 @@
 // The collection of statuses that should be written, one report an object and field manager.
 
+import { SUPPORTED_FEATURES } from './gateway/role.ts';
 import type { Collection, Graph, Reader } from './graph/graph.ts';
 import { BUILT_IN_CLASSES } from './names.ts';
 import type { GatewayClass } from './objects/gateway.ts';
@@ -36,12 +37,14 @@ function report(
 const UNBOUND: Binding = { kind: 'unbound' };
 const OWN_CONTROLLERS: ReadonlySet<string> = new Set(Object.values(BUILT_IN_CLASSES));
 
+/** @param others  reports that are derived elsewhere */
 export function deriveReports(
   graph: Graph,
   scope: Scope,
   classes: Collection<GatewayClass>,
   offer: Offer,
   rules: Rules,
+  others: readonly Collection<StatusReport>[],
 ): Collection<StatusReport> {
   const details = (get: Reader, object: Meta, binding: Binding): BoundDetails | undefined =>
     binding.kind !== 'bound'
@@ -110,8 +113,17 @@ export function deriveReports(
       message: `accepted by controller ${cls.controllerName}`,
       observedGeneration: cls.generation,
     };
-    return report('GatewayClass', 'istio-gateway-class', cls, [accepted], cls.conditions);
+    const made = reportUnlessEqual({
+      kind: 'GatewayClass',
+      namespace: '',
+      name: cls.name,
+      manager: 'istio-gateway-class',
+      wanted: [accepted],
+      found: cls.conditions,
+      fields: { kind: 'GatewayClass', wanted: SUPPORTED_FEATURES, found: cls.features },
+    });
+    return made === undefined ? [] : [[`GatewayClass/${cls.name}`, made]];
   });
 
-  return graph.join('reports', [onServices, onEntries, onWorkloadEntries, onPolicies, onClasses]);
+  return graph.join('reports', [onServices, onEntries, onWorkloadEntries, onPolicies, onClasses, ...others]);
 }

@@ -24,9 +24,8 @@ const policy = (spec: Json, metadata: Json = {}, status: Json = {}): Json => ({
   spec,
   status,
 });
-const reportsOf = (objects: readonly Json[], mesh?: Json): readonly StatusReport[] => [
-  ...ambientOf(objects, {}, mesh).reports.values(),
-];
+const reportsOf = (objects: readonly Json[], mesh?: Json): readonly StatusReport[] =>
+  [...ambientOf(objects, {}, mesh).reports.values()].filter(({ kind }) => kind !== 'Gateway');
 const brief = (reports: readonly StatusReport[]): readonly string[] =>
   reports
     .map(({ manager, wanted }) => `${manager}: ${wanted.map((w) => `${w.type}=${w.status} ${w.reason}`).join(', ')}`)

@@ -3,16 +3,20 @@
 import { DEFAULT_TRUST_DOMAIN } from '../../model/identity.ts';
 import { type LabelSelector, parseLabelSelector } from '../labels.ts';
 import { list, record, text } from '../read.ts';
+import { type MeshL7, parseMeshL7 } from './mesh-l7.ts';
 
 export type Visibility = 'PUBLIC' | 'NAMESPACE' | 'NONE';
 
 export interface MeshConfig {
   readonly rootNamespace: string;
   readonly trustDomain: string;
+  /** `defaultConfig.discoveryAddress`, where proxies find the control plane; empty: its usual name. */
+  readonly discoveryAddress: string;
   /** Namespaces that are seen at all: any may match; empty: all are. */
   readonly discoverySelectors: readonly LabelSelector[];
   /** Undefined: not configured, everything is public and no condition is written. */
   readonly serviceEntryVisibility: ServiceEntryVisibility | undefined;
+  readonly l7: MeshL7;
 }
 
 export interface ServiceEntryVisibility {
@@ -26,8 +30,10 @@ export const DEFAULT_ROOT_NAMESPACE = 'istio-system';
 export const DEFAULT_MESH_CONFIG: MeshConfig = {
   rootNamespace: DEFAULT_ROOT_NAMESPACE,
   trustDomain: DEFAULT_TRUST_DOMAIN,
+  discoveryAddress: '',
   discoverySelectors: [],
   serviceEntryVisibility: undefined,
+  l7: parseMeshL7({}),
 };
 
 const VISIBILITIES: ReadonlySet<string> = new Set(['PUBLIC', 'NAMESPACE', 'NONE']);
@@ -85,8 +91,10 @@ export function parseMeshConfig(
     mesh: {
       rootNamespace: text(source.rootNamespace) || DEFAULT_ROOT_NAMESPACE,
       trustDomain: text(source.trustDomain) || DEFAULT_TRUST_DOMAIN,
+      discoveryAddress: text(record(source.defaultConfig).discoveryAddress),
       discoverySelectors: selectors ?? previous.discoverySelectors,
       serviceEntryVisibility: parseVisibility(source.serviceEntryVisibility, problems),
+      l7: parseMeshL7(source),
     },
     problems,
   };

@@ -1,6 +1,9 @@
 // Conditions as pure data: what an object's status should say, next to what it says. Only differences are reported, so
 // that "nothing to write" is an empty collection and a write is done when its report disappears.
 
+import type { GatewayStatusParts } from '../gateway/status.ts';
+import { equal } from '../graph/equal.ts';
+import type { GatewayFound } from '../objects/gateway.ts';
 import type { Condition } from '../objects/meta.ts';
 
 /** A condition to write; the time of its last change is the writer's affair. */
@@ -12,7 +15,13 @@ export interface Wanted {
   readonly observedGeneration: number | undefined;
 }
 
-export type StatusKind = 'Service' | 'ServiceEntry' | 'WorkloadEntry' | 'AuthorizationPolicy' | 'GatewayClass';
+export type StatusKind =
+  | 'Service'
+  | 'ServiceEntry'
+  | 'WorkloadEntry'
+  | 'AuthorizationPolicy'
+  | 'GatewayClass'
+  | 'Gateway';
 
 /** Who owns the fields, as Istio names them: another Istio release that takes over must find its own. */
 export type FieldManager =
@@ -20,7 +29,8 @@ export type FieldManager =
   | 'istio-ambient-workloadentry'
   | 'istio-ambient-ztunnel-policy'
   | 'istio-ambient-waypoint-policy'
-  | 'istio-gateway-class';
+  | 'istio-gateway-class'
+  | 'istio-gateway';
 
 export interface StatusReport {
   readonly kind: StatusKind;
@@ -32,7 +42,13 @@ export interface StatusReport {
   readonly wanted: readonly Wanted[];
   /** What stands on the object now, of the types that this manager writes. */
   readonly found: readonly Condition[];
+  readonly fields?: StatusFields;
 }
+
+/** What a status holds besides its conditions, as wanted and as found. */
+export type StatusFields =
+  | { readonly kind: 'Gateway'; readonly wanted: GatewayStatusParts; readonly found: GatewayFound }
+  | { readonly kind: 'GatewayClass'; readonly wanted: readonly string[]; readonly found: readonly string[] };
 
 const agrees = (wanted: Wanted, found: Condition | undefined): boolean =>
   found !== undefined &&
@@ -43,14 +59,33 @@ const agrees = (wanted: Wanted, found: Condition | undefined): boolean =>
 
 /** @returns undefined when the object already says so */
 export function reportUnlessEqual(report: StatusReport): StatusReport | undefined {
-  const { wanted, found } = report;
-  const same =
-    wanted.length === found.length &&
-    wanted.every((condition) =>
-      agrees(
-        condition,
-        found.find(({ type }) => type === condition.type),
-      ),
-    );
-  return same ? undefined : report;
+  const { wanted, found, fields } = report;
+  return allAgree(wanted, found) && (fields === undefined || sameFields(fields)) ? undefined : report;
+}
+
+const allAgree = (wanted: readonly Wanted[], found: readonly Condition[]): boolean =>
+  wanted.length === found.length &&
+  wanted.every((condition) =>
+    agrees(
+      condition,
+      found.find(({ type }) => type === condition.type),
+    ),
+  );
+
+function sameFields(fields: StatusFields): boolean {
+  if (fields.kind === 'GatewayClass') return equal(fields.wanted, fields.found);
+  const { wanted, found } = fields;
+  return (
+    equal(wanted.addresses, found.addresses) &&
+    wanted.listeners.length === found.listeners.length &&
+    wanted.listeners.every((listener) => {
+      const before = found.listeners.find(({ name }) => name === listener.name);
+      return (
+        before !== undefined &&
+        before.attachedRoutes === listener.attachedRoutes &&
+        equal(before.supportedKinds, listener.supportedKinds) &&
+        allAgree(listener.conditions, before.conditions)
+      );
+    })
+  );
 }
