@@ -1,0 +1,5 @@
+// Endpoints for the engine: which one, and how its connection is secured.
+
+export { Upstream, type UpstreamPick, type UpstreamSources } from './choice.ts';
+export { Names } from './names.ts';
+export { systemResolver } from './resolver.ts';
