@@ -56,6 +56,8 @@ export class PodWorker {
   #endGrace = Number.POSITIVE_INFINITY;
   #failed: { reason: string; message: string } | undefined;
   #waiters: (() => void)[] = [];
+  /** Ends the pause before the next attempt of what is being tried. */
+  #tryNow: () => void = () => {};
   /** Ends what is being waited for outside when the pod ends. */
   readonly #abort = new AbortController();
   #refreshing = false;
@@ -120,8 +122,9 @@ export class PodWorker {
     this.#changed();
   }
 
-  /** Something that volumes are made of may have changed. */
+  /** Something that volumes are made of may have changed; what has waited for it goes on at once. */
   refresh(): void {
+    if (this.#netns !== undefined) this.#tryNow();
     if (this.#refreshing || this.#folders.size === 0) return;
     this.#refreshing = true;
     this.#services.clock.after(REFRESH_MS, () => {
@@ -255,12 +258,12 @@ export class PodWorker {
         }
         await new Promise<void>((resolve) => {
           const timer = this.#services.clock.after(retry.next(), resolve);
-          this.#waiters.push(() => {
-            if (this.#ending === undefined) return;
+          this.#tryNow = () => {
             timer.cancel();
             resolve();
-          });
+          };
         });
+        this.#tryNow = () => {};
       }
     }
   }
@@ -321,6 +324,7 @@ export class PodWorker {
       this.#writer.close();
     })();
     this.#abort.abort();
+    this.#tryNow();
     for (const wake of this.#waiters.splice(0)) wake();
     await this.#ending;
   }
