@@ -77,6 +77,8 @@ export interface AuthorizationPolicy extends Meta {
   readonly selector: Labels | undefined;
   readonly targetRefs: readonly TargetRef[];
   readonly action: string;
+  /** Of CUSTOM; empty: none is named. */
+  readonly provider: string;
   readonly dryRun: boolean;
   readonly rules: readonly AuthorizationRule[];
   readonly conditions: readonly Condition[];
@@ -125,7 +127,8 @@ class RuleReader {
   }
 }
 
-function parseTargetRefs(spec: Json, namespace: string): readonly TargetRef[] {
+/** `targetRefs`, or the older single `targetRef`. */
+export function parseTargetRefs(spec: Json, namespace: string): readonly TargetRef[] {
   const several = list(spec.targetRefs);
   const single = optionalRecord(spec.targetRef);
   return (several.length > 0 ? several : single === undefined ? [] : [single]).map((item) => {
@@ -148,6 +151,7 @@ export function parseAuthorizationPolicy(object: Json): AuthorizationPolicy {
     selector: selector && textRecord(selector.matchLabels),
     targetRefs: parseTargetRefs(spec, meta.namespace),
     action: text(spec.action) || 'ALLOW',
+    provider: text(record(spec.provider).name),
     dryRun: looseBoolean(meta.annotations[ANNOTATION.dryRun] ?? '') ?? false,
     rules: list(spec.rules).map((item) => new RuleReader().read(record(item))),
     conditions: parseConditions(object.status, POLICY_CONDITIONS),
