@@ -16,6 +16,8 @@ import { issueServing, ServingCertificate, servingNames } from './ca/serving.ts'
 import { CaStore } from './ca/store.ts';
 import { rootBundle, type Trust } from './ca/trust.ts';
 import type { ControlConfig, Listen } from './config.ts';
+import { BuiltInClasses } from './gateways/classes.ts';
+import { GatewayDeployer } from './gateways/deployer.ts';
 import { GrpcServer } from './grpc/server.ts';
 import { json, localOnly, portOf, serveHttp, text } from './http.ts';
 import { electLeader } from './leader.ts';
@@ -211,6 +213,8 @@ function leaderWork(deps: {
     roots,
     new StatusWriter({ kube, reports: ambient.reports, clock, metrics }),
     new VirtualAddresses({ kube, clock, entries: ambient.serviceEntries }),
+    new BuiltInClasses({ kube, clock, classes: ambient.inputs.sources.gatewayclasses }),
+    new GatewayDeployer({ kube, clock, gateways: ambient.gateways, objects: ambient.inputs.sources.gateways }),
   ];
   let upkeep: WorkQueue | undefined;
   return {

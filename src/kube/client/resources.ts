@@ -31,9 +31,11 @@ import type { ITokenRequest } from 'kubernetes-models/authentication.k8s.io/v1/T
 import type { ITokenReview } from 'kubernetes-models/authentication.k8s.io/v1/TokenReview';
 import type { ISelfSubjectAccessReview } from 'kubernetes-models/authorization.k8s.io/v1/SelfSubjectAccessReview';
 import type { ISubjectAccessReview } from 'kubernetes-models/authorization.k8s.io/v1/SubjectAccessReview';
+import type { IHorizontalPodAutoscaler } from 'kubernetes-models/autoscaling/v2/HorizontalPodAutoscaler';
 import type { ILease } from 'kubernetes-models/coordination.k8s.io/v1/Lease';
 import type { IEndpointSlice } from 'kubernetes-models/discovery.k8s.io/v1/EndpointSlice';
 import type { IEviction } from 'kubernetes-models/policy/v1/Eviction';
+import type { IPodDisruptionBudget } from 'kubernetes-models/policy/v1/PodDisruptionBudget';
 import type { IClusterRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/ClusterRole';
 import type { IClusterRoleBinding } from 'kubernetes-models/rbac.authorization.k8s.io/v1/ClusterRoleBinding';
 import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role';
@@ -105,6 +107,16 @@ export const EVENTS = namespacedResource<IEvent>('v1', 'events', 'Event');
 export const DEPLOYMENTS = namespacedResource<IDeployment>('apps/v1', 'deployments', 'Deployment');
 export const REPLICA_SETS = namespacedResource<IReplicaSet>('apps/v1', 'replicasets', 'ReplicaSet');
 export const DAEMON_SETS = namespacedResource<IDaemonSet>('apps/v1', 'daemonsets', 'DaemonSet');
+export const AUTOSCALERS = namespacedResource<IHorizontalPodAutoscaler>(
+  'autoscaling/v2',
+  'horizontalpodautoscalers',
+  'HorizontalPodAutoscaler',
+);
+export const DISRUPTION_BUDGETS = namespacedResource<IPodDisruptionBudget>(
+  'policy/v1',
+  'poddisruptionbudgets',
+  'PodDisruptionBudget',
+);
 export const ENDPOINT_SLICES = namespacedResource<IEndpointSlice>(
   'discovery.k8s.io/v1',
   'endpointslices',
