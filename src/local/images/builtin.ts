@@ -75,6 +75,7 @@ const python: Make = (host) => ({
 const CATALOGUE: ReadonlyMap<string, Make> = new Map<string, Make>([
   ['ambit/istiod', part('control')],
   ['ambit/ztunnel', part('ztunnel')],
+  ['ambit/proxy', part('proxy')],
   ['ambit/install-cni', part('node-agent')],
   ['ambit/echo', echo({})],
   ['ambit/client', bundle('client')],
