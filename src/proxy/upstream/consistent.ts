@@ -21,7 +21,8 @@ const MAX_POINTS = 1 << 20;
 const MAX_TABLE = 5_000_011;
 
 /**
- * @param minimumSize  the lightest member gets so many points that there are at least so many in all (Envoy)
+ * @param minimumSize  of the ring. The points of the lightest member are a power of two, so that a member more or less
+ *   seldom changes how many the others have: were it as few as the minimum needs, each change would move keys of all.
  */
 export function buildRing(members: readonly Member[], minimumSize: number): Lookup {
   let total = 0;
@@ -30,8 +31,8 @@ export function buildRing(members: readonly Member[], minimumSize: number): Look
     total += weight;
     if (weight < lightest) lightest = weight;
   }
-  const smallestShare = lightest / total;
-  const size = Math.min(MAX_POINTS, Math.ceil(Math.ceil(smallestShare * Math.max(1, minimumSize)) / smallestShare));
+  const needed = Math.ceil((Math.max(1, minimumSize) * lightest) / total);
+  const size = Math.min(MAX_POINTS, (2 ** Math.ceil(Math.log2(needed)) * total) / lightest);
   // A point is its place in the upper bits and its member in the lower ones: numbers sort quicker than records.
   const points: number[] = [];
   members.forEach(({ name, weight }, index) => {
