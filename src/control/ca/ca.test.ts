@@ -107,6 +107,9 @@ test('without impersonation the caller gets its own identity, whatever the reque
   test.tokens.set('app', { namespace: 'shop', serviceAccount: 'web' });
   const [leaf = ''] = await ask(test, 'app');
   assert.deepEqual(uri(leaf), [WEB]);
+  const [named = ''] = await ask(test, 'app', { as: WEB });
+  assert.deepEqual(uri(named), [WEB], 'naming itself is no impersonation');
+  assert.match(await refused(ask(test, 'app', { as: WEB.replace('/sa/web', '/sa/other') })), /other accounts/);
 });
 
 test('lifetimes: default, wanted, more than allowed, cut to the authority', async () => {

@@ -91,8 +91,9 @@ async function subjectOf(
 ): Promise<SpiffeId> {
   const { namespace, serviceAccount } = caller;
   const impersonated = metadata?.ImpersonatedIdentity;
-  if (impersonated === undefined || impersonated === '')
-    return { trustDomain: trustDomain(), namespace, serviceAccount };
+  const own: SpiffeId = { trustDomain: trustDomain(), namespace, serviceAccount };
+  // A proxy that names itself asks for nothing but its own.
+  if (impersonated === undefined || impersonated === '' || impersonated === formatSpiffeId(own)) return own;
   const wanted = typeof impersonated === 'string' ? parseSpiffeId(impersonated) : undefined;
   const refusal = wanted?.ok
     ? await permissions.check(caller, wanted.value)
