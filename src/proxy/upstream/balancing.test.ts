@@ -102,7 +102,7 @@ test('weights hold for every balancer that goes by none of the request', () => {
         bench.config = config({ loadBalancer: { kind } as { kind: 'random' } });
         const spread = bench.spread(2000);
         const total = weights.reduce((x, y) => x + y, 0);
-        weights.forEach((weight, i) => near(spread[`p${i}`], (2000 * weight) / total, 110));
+        for (const [i, weight] of weights.entries()) near(spread[`p${i}`], (2000 * weight) / total, 110);
       },
     ),
     { numRuns: 25 },
@@ -388,11 +388,11 @@ test('slow start: a new endpoint warms up', () => {
   bench.spread(1);
   bench.nowMs += 20_000;
   bench.add(pod('new', '10.0.0.2'));
-  near(bench.spread(1100)['new'], 100, 15);
+  near(bench.spread(1100).new, 100, 15);
   bench.nowMs += 5_000;
-  near(bench.spread(1500)['new'], 500, 30);
+  near(bench.spread(1500).new, 500, 30);
   bench.nowMs += 5_000;
-  near(bench.spread(1000)['new'], 500, 20);
+  near(bench.spread(1000).new, 500, 20);
 });
 
 // ---- limits ------------------------------------------------------------------------------------------------------

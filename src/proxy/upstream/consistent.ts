@@ -17,12 +17,15 @@ export type Lookup = (hash: number) => number;
 
 /** Bounds the memory of a ring whatever the weights (Envoy: 8 M). */
 const MAX_POINTS = 1 << 20;
+/** As many are made where fewer would do: some 10 ms of work. */
+const USUAL_POINTS = 1 << 16;
 /** Most entries of a maglev table (Envoy's bound). */
 const MAX_TABLE = 5_000_011;
 
 /**
- * @param minimumSize  of the ring. The points of the lightest member are a power of two, so that a member more or less
- *   seldom changes how many the others have: were it as few as the minimum needs, each change would move keys of all.
+ * @param minimumSize  of the ring. It is made larger, and the points of the lightest member a power of two, so that a
+ *   member more or less seldom changes how many the others have: were they as few as the minimum needs, each change
+ *   would move keys of all.
  */
 export function buildRing(members: readonly Member[], minimumSize: number): Lookup {
   let total = 0;
@@ -31,8 +34,10 @@ export function buildRing(members: readonly Member[], minimumSize: number): Look
     total += weight;
     if (weight < lightest) lightest = weight;
   }
-  const needed = Math.ceil((Math.max(1, minimumSize) * lightest) / total);
-  const size = Math.min(MAX_POINTS, (2 ** Math.ceil(Math.log2(needed)) * total) / lightest);
+  const parts = total / lightest;
+  const needed = Math.ceil(Math.max(1, minimumSize) / parts);
+  const steady = Math.min(minimumSize / 2, USUAL_POINTS / parts);
+  const size = Math.min(MAX_POINTS, 2 ** Math.ceil(Math.log2(Math.max(needed, steady))) * parts);
   // A point is its place in the upper bits and its member in the lower ones: numbers sort quicker than records.
   const points: number[] = [];
   members.forEach(({ name, weight }, index) => {
