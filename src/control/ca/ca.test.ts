@@ -221,7 +221,7 @@ test('who may act for whom', async (t) => {
     ['another trust domain', token, id('web', 'evil.example'), /trust domain/],
     ['an identity that is none', token, 'spiffe://cluster.local/shop/web', /not valid/],
     ['an identity that is no text', token, 7, /not valid/],
-    ['a caller that is no node proxy', 'app', WEB, /shop\/web may not act for other accounts/],
+    ['a caller that is no node proxy', 'app', id('other'), /shop\/web may not act for other accounts/],
     ['a node proxy whose token is bound to no pod', 'unbound', WEB, /not bound to a pod/],
     ['a token of an earlier pod of that name', 'stale', WEB, /does not exist/],
     ['a token that says another node', 'moved', WEB, /of another node/],
