@@ -223,36 +223,6 @@ export interface ExchangeTelemetry {
   finish(exchange: Exchange): void;
 }
 
-// ---- requests of the proxy's own ---------------------------------------------------------------------------------
-
-/** What the proxy itself asks of services: authorizers, rate limits, collectors. */
-export interface OwnRequest {
-  readonly method: string;
-  /** Path with query. */
-  readonly target: string;
-  /** Without Host and Content-Length. */
-  readonly fields: Fields;
-  readonly body: Uint8Array;
-  /** gRPC: HTTP/2, and trailers are of interest. */
-  readonly grpc: boolean;
-  readonly timeoutMs: number;
-}
-
-export interface OwnResponse {
-  readonly status: number;
-  readonly fields: Fields;
-  readonly body: Uint8Array;
-  readonly trailers: Fields | undefined;
-}
-
-export interface OwnCalls {
-  /**
-   * Sends one request to a service of the mesh (by its rules: tunnel, TLS, balancing), or to a name outside it.
-   * @throws Error with a text for logs when there is no whole answer in time, or it has more than 1 MiB
-   */
-  call(to: { readonly host: string; readonly port: number }, request: OwnRequest): Promise<OwnResponse>;
-}
-
 // ---- who makes the parts -----------------------------------------------------------------------------------------
 
 /**

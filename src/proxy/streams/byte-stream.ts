@@ -33,10 +33,12 @@ export interface ByteStream {
   /** `closed` was or is about to be told. */
   readonly gone: boolean;
   /**
-   * Events go to `sink` from now on, beginning with what waited. A second call hands the stream to another owner
-   * (detection, upgrade); the first hears nothing more.
+   * Events go to `sink` from now on, beginning, perhaps within this call, with what waited. A second call hands the
+   * stream to another owner (detection, upgrade); the first hears nothing more. Before the first nothing is read.
    */
   attach(sink: ByteSink): void;
+  /** Puts back what was read, in front of all that follows; before handing the stream on. */
+  unread(chunk: Buffer): void;
   /** Takes ownership of `chunk`. False: full; it was taken all the same, wait for `drained`. */
   write(chunk: Uint8Array): boolean;
   /** As `write`, of latin1 text. */
