@@ -8,18 +8,29 @@ import type { Json } from '../derive/read.ts';
 import { startInformer } from '../kube/client/informer.ts';
 import {
   AUTHORIZATION_POLICIES,
+  BACKEND_TLS_POLICIES,
   CONFIG_MAPS,
+  DESTINATION_RULES,
   ENDPOINT_SLICES,
+  ENVOY_FILTERS,
   GATEWAY_CLASSES,
   GATEWAYS,
+  GRPC_ROUTES,
+  HTTP_ROUTES,
   NAMESPACES,
   NODES,
   PEER_AUTHENTICATIONS,
   PODS,
   REFERENCE_GRANTS,
+  REQUEST_AUTHENTICATIONS,
   SECRETS,
   SERVICE_ENTRIES,
   SERVICES,
+  TCP_ROUTES,
+  TELEMETRIES,
+  TLS_ROUTES,
+  TRAFFIC_FILTERS,
+  VIRTUAL_SERVICES,
   WORKLOAD_ENTRIES,
 } from '../kube/client/resources.ts';
 import { type KubeClient, KubeError, type KubeObject, type Resource } from '../kube/client/types.ts';
@@ -43,6 +54,17 @@ const RESOURCES: Readonly<Record<InputKind, Resource<KubeObject>>> = {
   secrets: SECRETS,
   peerauthentications: PEER_AUTHENTICATIONS,
   authorizationpolicies: AUTHORIZATION_POLICIES,
+  httproutes: HTTP_ROUTES,
+  grpcroutes: GRPC_ROUTES,
+  tlsroutes: TLS_ROUTES,
+  tcproutes: TCP_ROUTES,
+  backendtlspolicies: BACKEND_TLS_POLICIES,
+  virtualservices: VIRTUAL_SERVICES,
+  destinationrules: DESTINATION_RULES,
+  requestauthentications: REQUEST_AUTHENTICATIONS,
+  telemetries: TELEMETRIES,
+  envoyfilters: ENVOY_FILTERS,
+  trafficfilters: TRAFFIC_FILTERS,
 } as Readonly<Record<InputKind, Resource<KubeObject>>>;
 
 export interface WatchOptions {

@@ -1,6 +1,7 @@
 // Where Kubernetes objects enter the derivation: one source a kind, each holding the parsed, reduced form.
 
 import type { Graph, Source } from './graph/graph.ts';
+import { type BackendTlsPolicy, parseBackendTlsPolicy } from './objects/backend-tls-policy.ts';
 import {
   type EndpointSlice,
   type Namespace,
@@ -15,6 +16,14 @@ import { type Gateway, type GatewayClass, parseGateway, parseGatewayClass } from
 import { DEFAULT_MESH_CONFIG, type MeshConfig, parseMeshConfig } from './objects/mesh.ts';
 import { type Pod, parsePod } from './objects/pod.ts';
 import { parseReferenceGrant, type ReferenceGrant } from './objects/reference-grant.ts';
+import { parseRequestAuthentication, type RequestAuthentication } from './objects/request-authentication.ts';
+import { parseRoute, type Route } from './objects/route.ts';
+import {
+  type DestinationRule,
+  parseDestinationRule,
+  parseVirtualService,
+  type VirtualService,
+} from './objects/routing.ts';
 import {
   type AuthorizationPolicy,
   type PeerAuthentication,
@@ -22,6 +31,13 @@ import {
   parsePeerAuthentication,
 } from './objects/security.ts';
 import { type KubeService, parseService } from './objects/service.ts';
+import { parseTelemetry, type TelemetryResource } from './objects/telemetry.ts';
+import {
+  type EnvoyFilterResource,
+  parseEnvoyFilter,
+  parseTrafficFilter,
+  type TrafficFilterResource,
+} from './objects/traffic-filter.ts';
 import type { Json } from './read.ts';
 
 /** The kinds that the control plane watches, by the plural that its API calls them. */
@@ -40,6 +56,17 @@ export const INPUT_KINDS = [
   'secrets',
   'peerauthentications',
   'authorizationpolicies',
+  'httproutes',
+  'grpcroutes',
+  'tlsroutes',
+  'tcproutes',
+  'backendtlspolicies',
+  'virtualservices',
+  'destinationrules',
+  'requestauthentications',
+  'telemetries',
+  'envoyfilters',
+  'trafficfilters',
 ] as const;
 export type InputKind = (typeof INPUT_KINDS)[number];
 
@@ -58,6 +85,17 @@ export interface Sources {
   readonly secrets: Source<Secret>;
   readonly peerauthentications: Source<PeerAuthentication>;
   readonly authorizationpolicies: Source<AuthorizationPolicy>;
+  readonly httproutes: Source<Route>;
+  readonly grpcroutes: Source<Route>;
+  readonly tlsroutes: Source<Route>;
+  readonly tcproutes: Source<Route>;
+  readonly backendtlspolicies: Source<BackendTlsPolicy>;
+  readonly virtualservices: Source<VirtualService>;
+  readonly destinationrules: Source<DestinationRule>;
+  readonly requestauthentications: Source<RequestAuthentication>;
+  readonly telemetries: Source<TelemetryResource>;
+  readonly envoyfilters: Source<EnvoyFilterResource>;
+  readonly trafficfilters: Source<TrafficFilterResource>;
 }
 
 export class Inputs {
@@ -82,6 +120,17 @@ export class Inputs {
       secrets: graph.source('secrets'),
       peerauthentications: graph.source('peerauthentications'),
       authorizationpolicies: graph.source('authorizationpolicies'),
+      httproutes: graph.source('httproutes'),
+      grpcroutes: graph.source('grpcroutes'),
+      tlsroutes: graph.source('tlsroutes'),
+      tcproutes: graph.source('tcproutes'),
+      backendtlspolicies: graph.source('backendtlspolicies'),
+      virtualservices: graph.source('virtualservices'),
+      destinationrules: graph.source('destinationrules'),
+      requestauthentications: graph.source('requestauthentications'),
+      telemetries: graph.source('telemetries'),
+      envoyfilters: graph.source('envoyfilters'),
+      trafficfilters: graph.source('trafficfilters'),
     };
     this.sources = sources;
     this.mesh = graph.source('mesh');
@@ -101,6 +150,17 @@ export class Inputs {
       secrets: setter(sources.secrets, parseSecret),
       peerauthentications: setter(sources.peerauthentications, parsePeerAuthentication),
       authorizationpolicies: setter(sources.authorizationpolicies, parseAuthorizationPolicy),
+      httproutes: setter(sources.httproutes, parseRoute('HTTPRoute')),
+      grpcroutes: setter(sources.grpcroutes, parseRoute('GRPCRoute')),
+      tlsroutes: setter(sources.tlsroutes, parseRoute('TLSRoute')),
+      tcproutes: setter(sources.tcproutes, parseRoute('TCPRoute')),
+      backendtlspolicies: setter(sources.backendtlspolicies, parseBackendTlsPolicy),
+      virtualservices: setter(sources.virtualservices, parseVirtualService),
+      destinationrules: setter(sources.destinationrules, parseDestinationRule),
+      requestauthentications: setter(sources.requestauthentications, parseRequestAuthentication),
+      telemetries: setter(sources.telemetries, parseTelemetry),
+      envoyfilters: setter(sources.envoyfilters, parseEnvoyFilter),
+      trafficfilters: setter(sources.trafficfilters, parseTrafficFilter),
     };
   }
 

@@ -19,6 +19,17 @@ export const PLURALS: Readonly<Record<string, InputKind>> = {
   Secret: 'secrets',
   PeerAuthentication: 'peerauthentications',
   AuthorizationPolicy: 'authorizationpolicies',
+  HTTPRoute: 'httproutes',
+  GRPCRoute: 'grpcroutes',
+  TLSRoute: 'tlsroutes',
+  TCPRoute: 'tcproutes',
+  BackendTLSPolicy: 'backendtlspolicies',
+  VirtualService: 'virtualservices',
+  DestinationRule: 'destinationrules',
+  RequestAuthentication: 'requestauthentications',
+  Telemetry: 'telemetries',
+  EnvoyFilter: 'envoyfilters',
+  TrafficFilter: 'trafficfilters',
 };
 
 export function keyOf(object: Json): string {

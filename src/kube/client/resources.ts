@@ -2,6 +2,7 @@
 // matter (kube/server/registry); a constant here only says where a kind lives. Types come from kubernetes-models,
 // as types alone: importing this file costs nothing at run time.
 
+import type { IBackendTLSPolicy } from '@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1/BackendTLSPolicy';
 import type { IGateway } from '@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1/Gateway';
 import type { IGatewayClass } from '@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1/GatewayClass';
 import type { IGRPCRoute } from '@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1/GRPCRoute';
@@ -180,6 +181,14 @@ export const REFERENCE_GRANTS = namespacedResource<IReferenceGrant>(
   'referencegrants',
   'ReferenceGrant',
 );
+export const BACKEND_TLS_POLICIES = namespacedResource<IBackendTLSPolicy>(
+  `${GATEWAY_API}/v1`,
+  'backendtlspolicies',
+  'BackendTLSPolicy',
+);
+
+// Ours
+export const TRAFFIC_FILTERS = namespacedResource('ambit.dev/v1alpha1', 'trafficfilters', 'TrafficFilter');
 
 // Istio
 export const VIRTUAL_SERVICES = namespacedResource<IVirtualService>(

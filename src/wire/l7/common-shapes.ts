@@ -3,7 +3,7 @@
 import type { RequestField, TemplatePart, TextPredicate } from '../../model/facts.ts';
 import type { HeaderFilter, HeaderValue } from '../../model/http/route.ts';
 import { type Cidr, type Ip, parseIp } from '../../model/ip.ts';
-import { either, integer, list, object, type Shape, text, textWhere, union, word, words } from './shape.ts';
+import { either, integer, list, number, object, type Shape, text, textWhere, union, word, words } from './shape.ts';
 
 /** Names of Kubernetes objects, ports, subsets and the like. */
 export const MAX_NAME = 253;
@@ -25,7 +25,8 @@ export const name = text(MAX_NAME);
 export const host = text(MAX_HOST);
 export const value = text(MAX_TEXT);
 export const key = text(MAX_KEY);
-export const milliseconds = integer(0, MAX_MS);
+/** With fractions: `1.5ms` is a duration, too. */
+export const milliseconds = number(0, MAX_MS);
 export const port = integer(0, 65_535);
 
 const isIp = (written: string): boolean => {

@@ -1,0 +1,59 @@
+// What `status.parents` of a route says: conditions of each parent that is ours.
+// Source: Gateway API, RouteConditionType; Istio: ResolvedWaypoints is always True, its message tells.
+
+import type { Route } from '../objects/route.ts';
+import type { Json } from '../read.ts';
+import type { Wanted } from '../status/report.ts';
+import type { ParentOutcome } from './parents.ts';
+import type { Resolution, RouteOutcome } from './translate.ts';
+
+/** One entry of `status.parents` or `status.ancestors`. */
+export interface WantedParent {
+  readonly ref: Json;
+  readonly controllerName: string;
+  readonly conditions: readonly Wanted[];
+}
+
+const MOST_MESSAGES = 8;
+
+const joined = (messages: readonly string[]): string =>
+  messages.length <= MOST_MESSAGES
+    ? messages.join('; ')
+    : `${messages.slice(0, MOST_MESSAGES).join('; ')}; and ${messages.length - MOST_MESSAGES} more`;
+
+function conditionsOf(parent: ParentOutcome, { unresolved, notes }: Resolution, generation: number): readonly Wanted[] {
+  const condition = (type: string, isTrue: boolean, reason: string, message: string): Wanted => ({
+    type,
+    status: isTrue ? 'True' : 'False',
+    reason,
+    message,
+    observedGeneration: generation,
+  });
+  const { refused, waypoints } = parent;
+  const accepted = refused === undefined;
+  const [first] = unresolved;
+  return [
+    condition(
+      'Accepted',
+      accepted,
+      accepted ? 'Accepted' : refused.reason,
+      joined([accepted ? 'Route was valid' : refused.message, ...notes]),
+    ),
+    condition(
+      'ResolvedRefs',
+      first === undefined,
+      first === undefined ? 'ResolvedRefs' : first.reason,
+      first === undefined ? 'All references resolved' : joined(unresolved.map(({ message }) => message)),
+    ),
+    ...(waypoints === undefined || !accepted
+      ? []
+      : [condition('ResolvedWaypoints', true, 'ResolvedWaypoints', waypoints)]),
+  ];
+}
+
+export const routeStatus = (route: Route, outcome: RouteOutcome): readonly WantedParent[] =>
+  outcome.parents.map((parent) => ({
+    ref: parent.ref.written,
+    controllerName: parent.controllerName,
+    conditions: conditionsOf(parent, outcome[parent.side], route.generation),
+  }));
