@@ -1,0 +1,195 @@
+// TLS to endpoints that a DestinationRule or BackendTLSPolicy asks for (simple, mutual), over a socket or a tunnel. The
+// mesh's own TLS is elsewhere. A hop that cannot be secured as written fails; it is never plain. Runs per connection;
+// parameters are made ready once for each configuration.
+
+import type { X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
+import type { TextPredicate } from '../../model/facts.ts';
+import { compileText, type TextTest } from '../../model/http/text.ts';
+import type { ProxyCertificate } from '../../model/proxy/proxy-config.ts';
+import type { UpstreamTls } from '../../model/proxy/service-config.ts';
+
+export class UpstreamTlsError extends Error {
+  override readonly name = 'UpstreamTlsError';
+}
+
+/** What HTTP is spoken afterwards is settled by ALPN: look at `socket.alpnProtocol`; `none`: no HTTP. */
+export type AlpnOffer = 'h2' | 'http/1.1' | 'both' | 'none';
+
+export interface SecureOptions {
+  readonly tls: UpstreamTls;
+  /** Host of the request, without port; undefined where there is none. */
+  readonly host: string | undefined;
+  readonly offer: AlpnOffer;
+  readonly timeoutMs: number;
+}
+
+const OFFERS: Readonly<Record<AlpnOffer, readonly string[] | undefined>> = {
+  h2: ['h2'],
+  'http/1.1': ['http/1.1'],
+  both: ['h2', 'http/1.1'],
+  none: undefined,
+};
+
+interface Ready {
+  readonly context: SecureContext;
+  readonly certificate: ProxyCertificate | undefined;
+  readonly names: readonly NameTest[];
+}
+
+export class UpstreamTlsClient {
+  readonly #certificate: (name: string) => ProxyCertificate | undefined;
+  /** By configuration object: another one is made when it changes. */
+  readonly #ready = new WeakMap<UpstreamTls, Ready>();
+
+  /** @param certificate  the resource of that name, once it is known; another object after a change */
+  constructor(certificate: (name: string) => ProxyCertificate | undefined) {
+    this.#certificate = certificate;
+  }
+
+  /**
+   * Handshakes over an established connection, which belongs to the result from now on and is destroyed on failure.
+   * @returns a socket that nobody reads yet. @throws UpstreamTlsError, with a text for logs
+   */
+  async secure(raw: Duplex, { tls, host, offer, timeoutMs }: SecureOptions): Promise<TLSSocket> {
+    let ready: Ready;
+    const serverName = tls.serverName || host || '';
+    try {
+      ready = this.#prepare(tls);
+      if (tls.roots.kind === 'system' && ready.names.length === 0 && serverName === '')
+        throw new UpstreamTlsError('tls not possible: no name that the endpoint must have; set sni or subjectAltNames');
+    } catch (error) {
+      raw.destroy();
+      throw error;
+    }
+    const verified = tls.roots.kind !== 'unverified';
+    const protocols = OFFERS[offer];
+    const socket = connect({
+      socket: raw,
+      secureContext: ready.context,
+      ...(serverName !== '' && isIP(serverName) === 0 ? { servername: serverName } : {}),
+      ...(protocols === undefined ? {} : { ALPNProtocols: [...protocols] }),
+      rejectUnauthorized: verified,
+      checkServerIdentity: () => undefined, // below, by the rule's own names
+    });
+    await handshake(socket, timeoutMs);
+    const problem = verified ? nameProblem(socket, ready.names, serverName) : undefined;
+    const wrong = problem ?? alpnProblem(socket, offer);
+    if (wrong === undefined) return socket;
+    socket.destroy();
+    throw new UpstreamTlsError(wrong);
+  }
+
+  #prepare(tls: UpstreamTls): Ready {
+    const certificate = tls.certificate === undefined ? undefined : this.#certificate(tls.certificate);
+    const known = this.#ready.get(tls);
+    if (known !== undefined && known.certificate === certificate) return known;
+    const { roots } = tls;
+    if (roots.kind === 'unusable') throw new UpstreamTlsError(`tls not possible: ${roots.why}`);
+    if (tls.mode === 'mutual' && certificate === undefined)
+      throw new UpstreamTlsError(`tls not possible: client certificate \`${tls.certificate ?? ''}\` is not there`);
+    // A Secret may bring the roots along (Istio: `ca.crt` beside `tls.crt`).
+    const ca = roots.kind === 'pem' ? roots.pem : '';
+    let context: SecureContext;
+    try {
+      context = createSecureContext({
+        minVersion: 'TLSv1.2',
+        ...(ca === '' ? {} : { ca }),
+        ...(tls.mode === 'mutual' && certificate !== undefined
+          ? { cert: certificate.chainPem, key: certificate.keyPem }
+          : {}),
+      });
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new UpstreamTlsError(`tls not possible: certificate or roots are not usable: ${why}`, { cause });
+    }
+    if (roots.kind === 'pem' && !ca.includes('-----BEGIN CERTIFICATE-----'))
+      throw new UpstreamTlsError('tls not possible: the roots hold no certificate');
+    const ready: Ready = { context, certificate, names: tls.subjectAltNames.map(nameTest) };
+    this.#ready.set(tls, ready);
+    return ready;
+  }
+}
+
+function handshake(socket: TLSSocket, timeoutMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const lose = (why: string, cause?: Error): void => {
+      clearTimeout(timer);
+      socket.on('error', ignore);
+      socket.destroy();
+      reject(new UpstreamTlsError(`tls handshake failed: ${why}`, { cause }));
+    };
+    const timer = setTimeout(() => lose(`no answer in ${timeoutMs / 1000} s`), timeoutMs);
+    const onError = (error: Error & { code?: string }): void => lose(error.code ?? error.message, error);
+    const onClose = (): void => lose('the connection was closed');
+    socket.once('error', onError);
+    socket.once('close', onClose);
+    socket.once('secureConnect', () => {
+      clearTimeout(timer);
+      socket.off('close', onClose);
+      socket.off('error', onError);
+      socket.on('error', ignore); // until its user listens
+      resolve();
+    });
+  });
+}
+
+const ignore = (): void => {};
+
+function alpnProblem(socket: TLSSocket, offer: AlpnOffer): string | undefined {
+  // A server that knows no ALPN speaks HTTP/1.1; one that was offered h2 alone must take it (RFC 9113 §3.2).
+  return offer === 'h2' && socket.alpnProtocol !== 'h2' ? 'the endpoint does not speak h2' : undefined;
+}
+
+// ---- names -------------------------------------------------------------------------------------------------------
+
+interface SubjectName {
+  readonly kind: 'DNS' | 'URI' | 'IP Address';
+  readonly value: string;
+}
+type NameTest = (name: SubjectName) => boolean;
+
+function nameProblem(socket: TLSSocket, tests: readonly NameTest[], serverName: string): string | undefined {
+  const certificate = socket.getPeerX509Certificate();
+  if (certificate === undefined) return 'the endpoint showed no certificate';
+  if (tests.length > 0) {
+    const names = subjectNames(certificate);
+    if (names.some((name) => tests.some((test) => test(name)))) return undefined;
+    return `the endpoint's certificate has none of the names that it must have: ${names.map(({ value }) => value).join(', ')}`;
+  }
+  if (serverName === '') return undefined; // a private root, and no name to ask for (Istio: chain only)
+  const fits =
+    isIP(serverName) === 0
+      ? certificate.checkHost(serverName, { subject: 'never', partialWildcards: false })
+      : certificate.checkIP(serverName);
+  return fits === undefined ? `the endpoint's certificate is not for \`${serverName}\`` : undefined;
+}
+
+/** A wildcard in a certificate stands for one label of a name that is asked for in full (RFC 9525 §6.3). */
+function nameTest(predicate: TextPredicate): NameTest {
+  const test: TextTest = compileText(predicate);
+  if (predicate.kind !== 'exact') return ({ value }) => test(value);
+  const dot = predicate.value.indexOf('.');
+  const wildcard = dot > 0 ? `*${predicate.value.slice(dot).toLowerCase()}` : undefined;
+  const lower = predicate.value.toLowerCase();
+  return ({ kind, value }) =>
+    kind === 'DNS' ? value.toLowerCase() === lower || value.toLowerCase() === wildcard : test(value);
+}
+
+/**
+ * Names of a certificate, from the library's text, in which every value that could be misread is quoted: quoted values
+ * are passed over, so that none can pose as several (CVE-2021-44532).
+ */
+function subjectNames(certificate: X509Certificate): SubjectName[] {
+  const text = certificate.subjectAltName ?? '';
+  const names: SubjectName[] = [];
+  const entry = /(DNS|URI|IP Address|[A-Za-z ]+):(?:"(?:[^"\\]|\\.)*"|([^",]*))(?:, |$)/y;
+  for (let found = entry.exec(text); found !== null; found = entry.exec(text)) {
+    const [, kind, value] = found;
+    if (value === undefined || value === '') continue;
+    if (kind === 'DNS' || kind === 'URI' || kind === 'IP Address') names.push({ kind, value });
+  }
+  return names;
+}
