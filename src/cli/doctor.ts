@@ -1,13 +1,13 @@
 // What this machine must offer for a local mesh, each thing tried, with what to do where it is missing. `ambit doctor`
 // prints it; `ambit up` asks it when a room cannot be made.
 
-import { mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { hostResolvers } from '../local/outside.ts';
 import type { Feature } from '../platform/linux/features.ts';
 import { Failure } from './failure.ts';
-import { ambitHome } from './home.ts';
+import { ambitHome, makeFolder } from './home.ts';
 
 export interface Finding {
   /** Stable, for scripts. */
@@ -185,7 +185,7 @@ export function thisMachine(
     // Loaded only here: on another system than Linux the other commands work, and this module cannot even be read.
     features: async () => (await import('../platform/linux/features.ts')).checkFeatures(probe),
     writeIn(folder) {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      makeFolder(folder);
       const file = join(folder, `.doctor-${process.pid}`);
       writeFileSync(file, 'x', { mode: 0o600 });
       rmSync(file);

@@ -2,9 +2,10 @@
 // reaches the command first), finding one that runs, ending it.
 
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { Failure } from './failure.ts';
+import { makeFolder } from './home.ts';
 
 /** `room.json`: who holds the room. */
 export interface RoomRecord {
@@ -29,9 +30,13 @@ export interface SuperviseOptions {
 /** What the supervisor tells the command that started it. */
 export type SupervisorMessage =
   | { readonly kind: 'ready'; readonly record: RoomRecord }
+  /** Another supervisor has brought this room up meanwhile: it is the one to talk to. */
+  | { readonly kind: 'running' }
   | { readonly kind: 'failed'; readonly what: string; readonly why: string; readonly fix: string };
 
 export interface RoomHandle {
+  /** It ran before this command, or another command started it: it is not this one's to end. */
+  readonly attached: boolean;
   readonly nodes: number;
   readonly images: readonly string[];
   /** Resolves when the room's supervisor has ended, however that came. */
@@ -82,6 +87,7 @@ export async function attachRoom(stateDir: string): Promise<RoomHandle | undefin
     timer.unref();
   });
   return {
+    attached: true,
     nodes: record.nodes,
     images: record.images,
     ended,
@@ -97,13 +103,17 @@ export async function attachRoom(stateDir: string): Promise<RoomHandle | undefin
   };
 }
 
-/** Starts a supervisor and waits until its API answers. */
+/** Starts a supervisor and waits until its API answers, or that of one that another command has just started. */
 export async function startRoomProcess(options: SuperviseOptions): Promise<RoomHandle> {
   const log = openLog(options.stateDir);
   const child = spawn(process.execPath, [join(import.meta.dirname, 'supervisor.mjs')], {
     detached: true,
     stdio: ['ignore', log, log, 'ipc'],
-    env: { ...process.env, AMBIT_SUPERVISE: JSON.stringify(options) },
+    env: {
+      NODE_COMPILE_CACHE: join(dirname(options.stateDir), '.compile-cache'),
+      ...process.env,
+      AMBIT_SUPERVISE: JSON.stringify(options),
+    },
   });
   closeSync(log);
   let asked = false;
@@ -125,7 +135,7 @@ export async function startRoomProcess(options: SuperviseOptions): Promise<RoomH
       why,
       fix: `\`ambit doctor\` checks this machine; the log is \`${join(options.stateDir, 'logs', 'supervisor.log')}\``,
     });
-  const record = await new Promise<RoomRecord>((resolve, reject) => {
+  const record = await new Promise<RoomRecord | undefined>((resolve, reject) => {
     const timer = setTimeout(() => {
       child.kill('SIGTERM');
       reject(failed(`it was not ready in ${START_MS / 1000} s`));
@@ -133,6 +143,7 @@ export async function startRoomProcess(options: SuperviseOptions): Promise<RoomH
     child.on('message', (message: SupervisorMessage) => {
       clearTimeout(timer);
       if (message.kind === 'ready') resolve(message.record);
+      else if (message.kind === 'running') resolve(undefined);
       else reject(new Failure(message));
     });
     void ended.then(() => {
@@ -140,7 +151,13 @@ export async function startRoomProcess(options: SuperviseOptions): Promise<RoomH
       reject(failed(status ?? 'it ended at once'));
     });
   });
+  if (record === undefined) {
+    const other = await attachRoom(options.stateDir);
+    if (other === undefined) throw failed('another `ambit up` had started it, and it has ended again');
+    return other;
+  }
   return {
+    attached: false,
     nodes: record.nodes,
     images: record.images,
     ended,
@@ -162,8 +179,9 @@ export async function startRoomProcess(options: SuperviseOptions): Promise<RoomH
 
 function openLog(stateDir: string): number {
   try {
-    mkdirSync(join(stateDir, 'logs'), { recursive: true, mode: 0o700 });
-    return openSync(join(stateDir, 'logs', 'supervisor.log'), 'w', 0o600);
+    makeFolder(join(stateDir, 'logs'));
+    // Not emptied here: it may be another supervisor's, see `supervise.ts`.
+    return openSync(join(stateDir, 'logs', 'supervisor.log'), 'a', 0o600);
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
     const full = message.includes('ENOSPC');

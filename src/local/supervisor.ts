@@ -8,6 +8,7 @@ import type { Ip } from '../model/ip.ts';
 import { hasCode } from '../platform/linux/errors.ts';
 import { Netns } from '../platform/linux/netns.ts';
 import { listenTcp, localAddress } from '../platform/linux/sockets.ts';
+import { listenOnHost } from './host-listener.ts';
 import { dialOutside, resolveOutside } from './outside.ts';
 import type { FromRoom, RoomSettings, ToRoom } from './room/messages.ts';
 
@@ -19,6 +20,8 @@ export interface RoomOptions {
   readonly packageRoot: string;
   /** The API's port of an earlier life, taken again when it is free, so that a kubeconfig stays true. */
   readonly preferredPort?: number | undefined;
+  /** Descriptor of the state folder's lock, lent to the room: it is free again when both have ended. */
+  readonly lockFd?: number | undefined;
 }
 
 export interface Room {
@@ -67,7 +70,10 @@ export async function startRoom(options: RoomOptions): Promise<Room> {
       process.execPath,
       join(options.packageRoot, 'dist', 'room.mjs'),
     ],
-    { stdio: ['ignore', 'inherit', 'pipe', 'ipc', fd], env: { ...process.env, AMBIT_ROOM: JSON.stringify(settings) } },
+    {
+      stdio: ['ignore', 'inherit', 'pipe', 'ipc', fd, options.lockFd ?? 'ignore'],
+      env: { ...process.env, AMBIT_ROOM: JSON.stringify(settings) },
+    },
   );
   closeSync(fd);
   let stderr = '';
@@ -145,6 +151,16 @@ function serveOutside(child: ChildProcess): void {
         (socket) => send(child, { kind: 'dialled', id: message.id }, socket),
         (error: NodeJS.ErrnoException) =>
           send(child, { kind: 'refused', id: message.id, code: error.code ?? 'ECONNREFUSED' }),
+      );
+    else if (message.kind === 'listen')
+      listenOnHost(message.ports).then(
+        ({ server, port }) => {
+          if (!child.connected) return void server.close();
+          // The room has its own copy of the listening socket from then on.
+          child.send({ kind: 'listening', id: message.id, port } satisfies ToRoom, server, () => server.close());
+        },
+        (error: NodeJS.ErrnoException) =>
+          send(child, { kind: 'refused', id: message.id, code: error.code ?? 'EADDRINUSE' }),
       );
     else if (message.kind === 'resolve')
       resolveOutside(Buffer.from(message.query, 'base64')).then(

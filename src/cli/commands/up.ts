@@ -53,17 +53,21 @@ async function run(options: Options): Promise<void> {
   const images = imageMappings(options);
   // Everything that can be wrong in the manifests is found before anything is started or changed.
   const manifests = userManifests(options);
+  const stages = new Stages();
+
+  stages.begin('the room: namespaces, network, Kubernetes API');
+  const before = await attachRoom(stateDir);
+  if (before !== undefined) refuseOtherRoom(before, nodes, images, name);
+  const wanted = { name, stateDir, nodes: nodes ?? 2, images, detach: options.detach === true };
+  const starting = before ?? startRoomProcess(wanted).catch(explain);
+  // While it starts: our own manifests, which have no mistakes to stop for.
   const ours = parsed([join(root, 'deploy', 'local')]);
   const rights = parsed([join(root, 'deploy', 'other-istiod')]);
   // Its rights first: it tries again only after a while what it was refused.
   const system = options.istiod === undefined ? ours : [...rights, ...ours];
-  const stages = new Stages();
-
-  stages.begin('the room: namespaces, network, Kubernetes API');
-  const running = await attachRoom(stateDir);
+  const room = await starting;
+  const running = room.attached ? room : undefined;
   if (running !== undefined) refuseOtherRoom(running, nodes, images, name);
-  const started = { name, stateDir, nodes: nodes ?? 2, images, detach: options.detach === true };
-  const room = running ?? (await startRoomProcess(started).catch(explain));
   stages.end(running ? 'was running already' : '');
   const client = await connectKube({ kubeconfig: join(stateDir, 'kubeconfig') });
   const interrupted = new AbortController();

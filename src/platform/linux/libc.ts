@@ -49,6 +49,7 @@ export const libc = {
   recvmsg: bind<(fd: number, message: Uint8Array, flags: number) => number | bigint>(
     'int64_t recvmsg(int, uint8_t *, int)',
   ),
+  flock: bind<(fd: number, operation: number) => number>('int flock(int, int)'),
   fcntl: bind<(fd: number, command: number, argument: number) => number>('int fcntl(int, int, int64_t)'),
   mount: bind<
     (source: string | null, target: string, type: string | null, flags: number, data: string | null) => number
