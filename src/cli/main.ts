@@ -1,6 +1,5 @@
 // `ambit`: the command line. One file a command in commands/; verbs, flags and columns are istioctl's where it has them.
 
-import module from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { doctor } from './commands/doctor.ts';
 import { down } from './commands/down.ts';
@@ -14,8 +13,6 @@ import { why } from './commands/why.ts';
 import { ztunnelConfig } from './commands/ztunnel-config.ts';
 import { describe, Failure } from './failure.ts';
 import { addGlobalOptions } from './options.ts';
-
-module.enableCompileCache();
 
 const program = addGlobalOptions(new Command('ambit'))
   .description('a whole ambient service mesh from one command')

@@ -29,6 +29,23 @@ current-context: ${context}
 `;
 }
 
+/** The same for programs: JSON is YAML too, and its reader need not be loaded first (25 ms). */
+export function kubeconfigJson(server: string, context: string, { ca, admin }: ClusterIdentity): string {
+  return JSON.stringify({
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [{ name: context, cluster: { server, 'certificate-authority-data': base64(ca.certPem) } }],
+    users: [
+      {
+        name: context,
+        user: { 'client-certificate-data': base64(admin.certPem), 'client-key-data': base64(admin.keyPem) },
+      },
+    ],
+    contexts: [{ name: context, context: { cluster: context, user: context } }],
+    'current-context': context,
+  });
+}
+
 /** Replaces the file in one step, mode 0600. */
 export function writePrivateFile(path: string, text: string): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });

@@ -1,12 +1,10 @@
 // The api process: `api` role of the room. Says `{ ready: true }` over IPC when it answers, ends on SIGTERM.
 
-import { enableCompileCache } from 'node:module';
 import { setFlagsFromString } from 'node:v8';
 import { logger } from '../../telemetry/log.ts';
 import { readConfig } from './config.ts';
 import { startApi } from './server.ts';
 
-enableCompileCache();
 // A burst of writes makes much short-lived garbage, and V8 would keep the room that it took for it: 190 MB instead of
 // 310 MB after 3,000 pods were made and changed, for no more time.
 setFlagsFromString('--semi-space-growth-factor=1');

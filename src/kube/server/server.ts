@@ -13,7 +13,7 @@ import type { ApiConfig } from './config.ts';
 import { EmbeddedApi } from './embedded.ts';
 import { expireEvents } from './events-expiry.ts';
 import { ApiServer } from './http/api-server.ts';
-import { kubeconfigText, writePrivateFile } from './kubeconfig-file.ts';
+import { kubeconfigJson, kubeconfigText, writePrivateFile } from './kubeconfig-file.ts';
 import { closed, createTlsServer, listening } from './listeners.ts';
 
 const log = logger('api');
@@ -56,7 +56,7 @@ export async function startApi(config: ApiConfig, parts: ServerParts = {}): Prom
   writePrivateFile(join(config.stateDir, 'kubeconfig'), kubeconfig);
   if (config.roomKubeconfig !== undefined && config.listen !== undefined) {
     const { host } = config.listen;
-    writePrivateFile(config.roomKubeconfig, kubeconfigText(`https://${host}:${ports.at(-1)}`, name, identity));
+    writePrivateFile(config.roomKubeconfig, kubeconfigJson(`https://${host}:${ports.at(-1)}`, name, identity));
   }
   const stopControllers = parts.controllers === false ? () => {} : runControllers(embedded, identity.ca.certPem);
   const expiry = setInterval(() => expireEvents(store, now().getTime()), EVENT_EXPIRY_MS);

@@ -2,7 +2,6 @@
 // with this process, and this process with its supervisor.
 
 import { closeSync, mkdirSync, openSync } from 'node:fs';
-import module from 'node:module';
 import { dirname } from 'node:path';
 import { connectKube } from '../../kube/client/client.ts';
 import { bindMount, mountTmpfs, shareMounts } from '../../platform/linux/mounts.ts';
@@ -15,9 +14,9 @@ import { ApiProcess, ROOM_KUBECONFIG } from './api-process.ts';
 import { startClusterServices } from './cluster-services.ts';
 import { openEgress } from './egress.ts';
 import type { RoomSettings } from './messages.ts';
+import { Publisher } from './published.ts';
 import { Supervised } from './supervised.ts';
 
-module.enableCompileCache();
 const log = logger('room');
 
 async function main(): Promise<void> {
@@ -68,7 +67,12 @@ async function main(): Promise<void> {
       }),
     );
     kubelets.push(...(await Promise.all(started)));
-    await services;
+    new Publisher({
+      ...(await services),
+      client,
+      listen: (ports) => supervised.listen(ports),
+      log: (message) => log.info(message),
+    });
     supervised.tell({ kind: 'ready' });
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
