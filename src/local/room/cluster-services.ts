@@ -2,9 +2,10 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type { IEndpointSlice } from 'kubernetes-models/discovery.k8s.io/v1/EndpointSlice';
+import type { IService } from 'kubernetes-models/v1/Service';
 import { startInformer } from '../../kube/client/informer.ts';
 import { ENDPOINT_SLICES, NAMESPACES, SERVICES } from '../../kube/client/resources.ts';
-import type { KubeClient } from '../../kube/client/types.ts';
+import type { Informer, KubeClient } from '../../kube/client/types.ts';
 import { applyNft } from '../../platform/linux/nft.ts';
 import type { DnsView } from '../dns/records.ts';
 import { DnsServer } from '../dns/server.ts';
@@ -17,6 +18,13 @@ const DNS_PORT = 53;
 const SETTLE_MS = 10;
 const RETRY_MS = 1_000;
 
+/** What the room knows of the cluster's services. */
+export interface ClusterServices {
+  readonly services: Informer<IService>;
+  /** By `<namespace>/<name>` of the service. */
+  readonly slicesOf: (key: string) => readonly IEndpointSlice[];
+}
+
 /**
  * Starts DNS and the rules; resolves when both stand for what the API holds now.
  * @param outside asks the resolvers of the host
@@ -26,7 +34,7 @@ export async function startClusterServices(
   nodes: readonly NodeNetwork[],
   outside: (query: Buffer) => Promise<Buffer>,
   log: (message: string) => void,
-): Promise<void> {
+): Promise<ClusterServices> {
   const services = startInformer(client, SERVICES);
   const slices = startInformer(client, ENDPOINT_SLICES);
   const namespaces = startInformer(client, NAMESPACES);
@@ -85,4 +93,5 @@ export async function startClusterServices(
     namespaces.synced,
   ]);
   await sync();
+  return { services, slicesOf };
 }

@@ -12,6 +12,7 @@ import {
   POD_RANGE,
   SERVICE_RANGE,
 } from '../network/addresses.ts';
+import { joinSockets } from './join.ts';
 
 const EGRESS_PORT = 15999;
 const MAX_CONNECTIONS = 4096;
@@ -33,7 +34,7 @@ export async function openEgress(dial: (ip: string, port: number) => Promise<Soc
     const destination = originalDestination(client);
     if (destination === undefined || destination.ip === FABRIC_GATEWAY) return void client.destroy();
     dial(destination.ip, destination.port).then(
-      (server) => join(client, server),
+      (server) => joinSockets(client, server),
       () => resetSocket(client),
     );
   });
@@ -44,13 +45,4 @@ export async function openEgress(dial: (ip: string, port: number) => Promise<Soc
   });
   using room = Netns.current();
   await applyNft(room, RULES);
-}
-
-function join(client: Socket, server: Socket): void {
-  server.on('error', () => resetSocket(client));
-  client.on('error', () => server.destroy());
-  client.on('close', () => server.destroy());
-  server.on('close', () => client.destroySoon());
-  client.pipe(server);
-  server.pipe(client);
 }

@@ -19,11 +19,14 @@ export type FromRoom =
   | { readonly kind: 'failed'; readonly what: string; readonly why: string; readonly fix: string }
   /** A pod dials the outside: the answer is `dialled` with the socket, or `refused`. */
   | { readonly kind: 'dial'; readonly id: number; readonly ip: string; readonly port: number }
+  /** Wants a listener on 127.0.0.1 of the host: the answer is `listening` with the server, or `refused`. */
+  | { readonly kind: 'listen'; readonly id: number; readonly ports: readonly number[] }
   /** A whole DNS message, base64. */
   | { readonly kind: 'resolve'; readonly id: number; readonly query: string };
 
 export type ToRoom =
   | { readonly kind: 'stop' }
   | { readonly kind: 'dialled'; readonly id: number }
+  | { readonly kind: 'listening'; readonly id: number; readonly port: number }
   | { readonly kind: 'refused'; readonly id: number; readonly code: string }
   | { readonly kind: 'resolved'; readonly id: number; readonly answer: string };
