@@ -8,7 +8,7 @@
 import type { Policy } from '../model/policy.ts';
 import { type Service, serviceKey, type Workload } from '../model/workload.ts';
 import { serviceAliases, workloadAliases } from '../wire/xds/names.ts';
-import { deriveGateways, type Gateways } from './gateways.ts';
+import { deriveGateways, type Gateways, planGateways } from './gateways.ts';
 import { type Collection, Graph, type Index } from './graph/graph.ts';
 import { Inputs } from './inputs.ts';
 import type { ServiceEntry } from './objects/entry.ts';
@@ -78,7 +78,8 @@ export function deriveAmbient(options: AmbientOptions = DEFAULT_AMBIENT_OPTIONS)
     [serviceKey(service), service],
   ]);
   const attachedRoutes: Collection<number> = graph.source('attachedRoutes');
-  const gateways = deriveGateways(graph, scope, inputs, options, attachedRoutes);
+  const planned = planGateways(graph, scope, inputs, options);
+  const gateways = deriveGateways(graph, scope, planned, options, attachedRoutes);
   return {
     graph,
     inputs,

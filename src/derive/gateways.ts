@@ -39,11 +39,17 @@ export type GatewayParts =
   /** Cannot be done as asked, or a newer control plane does it: what there is stays as it is. */
   | { readonly kind: 'kept'; readonly role: GatewayRole; readonly fault: GatewayFault | undefined };
 
-export interface Gateways {
+/** What is known of Gateways before their routes. */
+export interface PlannedGateways {
+  /** Of this control plane's revision. */
+  readonly owned: Collection<Gateway>;
   /** By `<namespace>/<name>`; Gateways that others look after are missing. */
   readonly parts: Collection<GatewayParts>;
   /** One a listener, in their order. By `<namespace>/<name>`. */
   readonly verdicts: Collection<readonly ListenerVerdict[]>;
+}
+
+export interface Gateways extends PlannedGateways {
   /** What the API said against a Gateway's parts, for its status; whoever applies them writes it. */
   readonly refusals: Source<string>;
   readonly reports: Collection<StatusReport>;
@@ -54,14 +60,12 @@ const VERSION_ANNOTATION = 'gateway.istio.io/controller-version';
 /** Of the rules by which parts are made; a Gateway marked with a higher one belongs to a newer control plane. */
 export const CONTROLLER_VERSION = 5;
 
-/** @param attachedRoutes  how many routes each listener has, by `<namespace>/<gateway>/<listener>` */
-export function deriveGateways(
+export function planGateways(
   graph: Graph,
   scope: Scope,
   { sources, mesh }: Inputs,
   options: GatewayOptions,
-  attachedRoutes: Collection<number>,
-): Gateways {
+): PlannedGateways {
   const owned = graph.derive('ownedGateways', scope.gateways, (_get, gateway) => {
     const revision = gateway.labels[LABEL.revision];
     return revision === undefined || options.revisions.has(revision) ? gateway : undefined;
@@ -143,7 +147,17 @@ export function deriveGateways(
       ? undefined
       : judgeListeners(get, certificates, gateway, cls, role);
   });
+  return { owned, parts, verdicts };
+}
 
+/** @param attachedRoutes  how many routes each listener has, by `<namespace>/<gateway>/<listener>` */
+export function deriveGateways(
+  graph: Graph,
+  scope: Scope,
+  { owned, parts, verdicts }: PlannedGateways,
+  options: GatewayOptions,
+  attachedRoutes: Collection<number>,
+): Gateways {
   const addresses: AddressWorld = {
     services: scope.services,
     pods: scope.pods,
@@ -176,7 +190,7 @@ export function deriveGateways(
     });
     return report === undefined ? [] : [[`Gateway/${key}`, report]];
   });
-  return { parts, verdicts, refusals, reports };
+  return { owned, parts, verdicts, refusals, reports };
 }
 
 const kept = (role: GatewayRole, reason: GatewayFault['reason'], message: string): GatewayParts => ({

@@ -32,6 +32,7 @@ export const LABEL = {
 export const ANNOTATION = {
   redirection: 'ambient.istio.io/redirection',
   inboundBinding: 'ambient.istio.io/waypoint-inbound-binding',
+  clientIdentity: 'ambient.istio.io/xfcc-include-client-identity',
   canaryWeight: 'istio.io/use-waypoint-canary-weight',
   trafficDistribution: 'networking.istio.io/traffic-distribution',
   dryRun: 'istio.io/dry-run',

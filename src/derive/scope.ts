@@ -28,6 +28,8 @@ export interface Settings extends ClusterContext {
 }
 
 export interface Scope {
+  /** Whether an object is of a namespace that is looked at, and of this control plane's revision. */
+  owns(get: Reader, object: Meta): boolean;
   /** Under `''`. */
   readonly settings: Collection<Settings>;
   /** Under `''`. */
@@ -67,13 +69,14 @@ export function scopeOf(graph: Graph, { sources, mesh }: Inputs, options: ScopeO
     get.one(discovery, '') === undefined || get.one(selected, namespace) === true;
   const seen = <T extends Meta>(name: string, from: Collection<T>): Collection<T> =>
     graph.derive(name, from, (get, object) => (isSeen(get, object.namespace) ? object : undefined));
+  const owns = (get: Reader, object: Meta): boolean => {
+    const revision = object.labels[LABEL.revision];
+    return (revision === undefined || options.revisions.has(revision)) && isSeen(get, object.namespace);
+  };
   const owned = <T extends Meta>(name: string, from: Collection<T>): Collection<T> =>
-    graph.derive(name, from, (get, object) => {
-      const revision = object.labels[LABEL.revision];
-      const ours = revision === undefined || options.revisions.has(revision);
-      return ours && isSeen(get, object.namespace) ? object : undefined;
-    });
+    graph.derive(name, from, (get, object) => (owns(get, object) ? object : undefined));
   return {
+    owns,
     settings,
     visibility,
     namespaces: sources.namespaces,

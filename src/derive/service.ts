@@ -6,12 +6,18 @@ import { serviceKey } from '../model/workload.ts';
 import type { Reader } from './graph/graph.ts';
 import { ANNOTATION, LABEL } from './names.ts';
 import type { Namespace } from './objects/cluster.ts';
-import { type EntryServicePort, isWholeAddress, isWildcard, type ServiceEntry } from './objects/entry.ts';
+import {
+  type EntryServicePort,
+  isWholeAddress,
+  isWildcard,
+  type Resolution,
+  type ServiceEntry,
+} from './objects/entry.ts';
 import type { Visibility } from './objects/mesh.ts';
 import type { Meta } from './objects/meta.ts';
 import type { KubeService, ServicePort } from './objects/service.ts';
 import { type Labels, looseBoolean } from './read.ts';
-import { type Binding, canaryOf, ingressUsesWaypoint, type WaypointWorld } from './waypoint.ts';
+import { type Binding, canaryOf, ingressUsesWaypoint, type WaypointWorld, waypointKey } from './waypoint.ts';
 
 /** A service with what is needed to find its workloads and to report on it. */
 export interface ServiceInfo {
@@ -21,12 +27,21 @@ export interface ServiceInfo {
   readonly source: ServiceSource;
   readonly createdMs: number;
   readonly binding: Binding;
+  /** `<namespace>/<name>` of the waypoints before it: the one that it is bound to, and its canary. */
+  readonly waypoints: readonly string[];
 }
 
 /** The object behind a service: named ports mean different things for the two kinds. */
 export type ServiceSource =
   | { readonly kind: 'Service'; readonly name: string; readonly ports: readonly ServicePort[] }
-  | { readonly kind: 'ServiceEntry'; readonly name: string; readonly ports: readonly EntryServicePort[] };
+  | {
+      readonly kind: 'ServiceEntry';
+      readonly name: string;
+      readonly ports: readonly EntryServicePort[];
+      readonly resolution: Resolution;
+      /** As written. */
+      readonly subjectAltNames: readonly string[];
+    };
 
 const NO_PREFERENCE: LoadBalancing = { mode: 'unspecified', preferences: [], healthPolicy: 'onlyHealthy' };
 const SAME_ZONE: LoadBalancing = {
@@ -64,19 +79,24 @@ interface Bound {
   readonly namespace: Namespace | undefined;
 }
 
-const waypointFields = (
-  get: Reader,
-  world: WaypointWorld,
-  object: Meta,
-  { binding, namespace }: Bound,
-): Pick<Service, 'waypoint' | 'weightedWaypoints' | 'ingressUseWaypoint'> =>
-  binding.kind === 'bound'
-    ? {
-        waypoint: binding.waypoint.address,
-        weightedWaypoints: canaryOf(get, world, object, binding.waypoint).weighted,
-        ingressUseWaypoint: ingressUsesWaypoint(object, namespace) ?? false,
-      }
-    : { waypoint: undefined, weightedWaypoints: [], ingressUseWaypoint: false };
+interface BoundFields {
+  readonly fields: Pick<Service, 'waypoint' | 'weightedWaypoints' | 'ingressUseWaypoint'>;
+  readonly waypoints: readonly string[];
+}
+
+function waypointFields(get: Reader, world: WaypointWorld, object: Meta, { binding, namespace }: Bound): BoundFields {
+  if (binding.kind !== 'bound')
+    return { fields: { waypoint: undefined, weightedWaypoints: [], ingressUseWaypoint: false }, waypoints: [] };
+  const canary = canaryOf(get, world, object, binding.waypoint);
+  return {
+    fields: {
+      waypoint: binding.waypoint.address,
+      weightedWaypoints: canary.weighted,
+      ingressUseWaypoint: ingressUsesWaypoint(object, namespace) ?? false,
+    },
+    waypoints: [waypointKey(binding.waypoint), ...(canary.waypoint === undefined ? [] : [canary.waypoint])],
+  };
+}
 
 export const kubeHostname = (name: string, namespace: string, clusterDomain: string): string =>
   `${name}.${namespace}.svc.${clusterDomain}`;
@@ -101,6 +121,7 @@ export function fromKubeService(
   const preference = object.localOnly
     ? LOCAL_ONLY
     : distribution(object.trafficDistribution, object.annotations, namespace?.annotations);
+  const { fields, waypoints: bound } = waypointFields(get, waypoints, object, { binding, namespace });
   const service: Service = {
     name: object.name,
     namespace: object.namespace,
@@ -115,7 +136,7 @@ export function fromKubeService(
       }),
     ),
     subjectAltNames: [],
-    ...waypointFields(get, waypoints, object, { binding, namespace }),
+    ...fields,
     loadBalancing: object.publishNotReady ? { ...preference, healthPolicy: 'allowAll' } : preference,
     ipFamilies: object.ipFamilies,
     canonical: true,
@@ -123,7 +144,7 @@ export function fromKubeService(
   };
   const { name, ports, selector, createdMs } = object;
   const source: ServiceSource = { kind: 'Service', name, ports };
-  return { service, namespace: object.namespace, selector, source, createdMs, binding };
+  return { service, namespace: object.namespace, selector, source, createdMs, binding, waypoints: bound };
 }
 
 /**
@@ -164,7 +185,7 @@ export function fromServiceEntry(
   if (visibility === 'NONE' || entry.addresses === undefined) return [];
   const { waypoints, network } = context;
   const namespace = get.one(waypoints.namespaces, entry.namespace);
-  const fields = waypointFields(get, waypoints, entry, { binding, namespace });
+  const { fields, waypoints: bound } = waypointFields(get, waypoints, entry, { binding, namespace });
   const loadBalancing: LoadBalancing =
     entry.resolution === 'NONE'
       ? { mode: 'passthrough', preferences: [], healthPolicy: 'allowAll' }
@@ -196,9 +217,16 @@ export function fromServiceEntry(
     },
     namespace: entry.namespace,
     selector: entry.selector !== undefined && Object.keys(entry.selector).length > 0 ? entry.selector : undefined,
-    source: { kind: 'ServiceEntry', name: entry.name, ports: entry.ports },
+    source: {
+      kind: 'ServiceEntry',
+      name: entry.name,
+      ports: entry.ports,
+      resolution: entry.resolution,
+      subjectAltNames: entry.subjectAltNames,
+    },
     createdMs: entry.createdMs,
     binding,
+    waypoints: bound,
   }));
 }
 

@@ -203,11 +203,13 @@ export function instanceOf(get: Reader, world: WaypointWorld, object: Labelled):
 
 export interface Canary {
   readonly weighted: readonly WeightedWaypoint[];
+  /** Key of the second waypoint; undefined: there is none. */
+  readonly waypoint: string | undefined;
   /** Why a second waypoint that was asked for is not used. */
   readonly problem: string | undefined;
 }
 
-const NO_CANARY: Canary = { weighted: [], problem: undefined };
+const NO_CANARY: Canary = { weighted: [], waypoint: undefined, problem: undefined };
 
 /** The second waypoint and its share. Whatever is wrong with it leaves the primary alone, with the reason. */
 export function canaryOf(
@@ -221,7 +223,7 @@ export function canaryOf(
   const labels = LABEL.canary in object.labels ? object.labels : (namespace?.labels ?? object.labels);
   const reference = referenceIn(labels, LABEL.canary, LABEL.canaryNamespace, object.namespace);
   if (reference.kind !== 'named') return NO_CANARY;
-  const without = (problem: string): Canary => ({ weighted: [], problem });
+  const without = (problem: string): Canary => ({ ...NO_CANARY, problem });
   if (reference.key === waypointKey(primary))
     return without(`CanarySameAsPrimary: canary ${reference.key} is the waypoint itself`);
   const written = object.annotations[ANNOTATION.canaryWeight] ?? namespace?.annotations[ANNOTATION.canaryWeight] ?? '0';
@@ -237,6 +239,7 @@ export function canaryOf(
       { waypoint: primary.address, weight: 100 - weight },
       { waypoint: canary.address, weight },
     ],
+    waypoint: waypointKey(canary),
     problem: undefined,
   };
 }

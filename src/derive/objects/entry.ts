@@ -1,9 +1,10 @@
 // ServiceEntry and WorkloadEntry: services and workloads that Kubernetes does not know.
 
 import { type Cidr, type Ip, isV4, parseCidr, parseIp } from '../../model/ip.ts';
+import type { PortProtocol } from '../../model/proxy/service-config.ts';
 import type { AppProtocol, Locality } from '../../model/workload.ts';
 import { ANNOTATION } from '../names.ts';
-import { parseProtocol } from '../protocol.ts';
+import { parseProtocol, proxiedProtocol } from '../protocol.ts';
 import { integer, type Json, type Labels, list, optionalRecord, record, text, textRecord, texts } from '../read.ts';
 import { type Condition, type Meta, parseConditions, parseMeta } from './meta.ts';
 
@@ -31,6 +32,8 @@ export interface EntryServicePort {
   /** 0: not given, the same as `port`. */
   readonly target: number;
   readonly appProtocol: AppProtocol;
+  /** Undefined for UDP, which no proxy takes. */
+  readonly proxied: PortProtocol | undefined;
 }
 
 export interface ServiceEntry extends Meta {
@@ -112,8 +115,17 @@ export function parseServiceEntry(object: Json): ServiceEntry {
       const port = record(item);
       const number = integer(port.number);
       if (number === undefined) return [];
-      const appProtocol = parseProtocol(text(port.protocol));
-      return [{ name: text(port.name), port: number, target: integer(port.targetPort) ?? 0, appProtocol }];
+      const protocol = text(port.protocol);
+      const name = text(port.name);
+      return [
+        {
+          name,
+          port: number,
+          target: integer(port.targetPort) ?? 0,
+          appProtocol: parseProtocol(protocol),
+          proxied: protocol.toUpperCase() === 'UDP' ? undefined : proxiedProtocol(number, name, protocol || undefined),
+        },
+      ];
     }),
     resolution: RESOLUTIONS.has(resolution) ? (resolution as Resolution) : 'NONE',
     endpoints: selector === undefined ? list(spec.endpoints).map((item) => parsePoint(record(item))) : [],

@@ -39,6 +39,8 @@ export interface ListenerTls {
   readonly options: Labels;
   /** Who signs the certificates that clients must show; empty: clients need none. */
   readonly clientAuthorities: readonly ObjectRef[];
+  /** Clients whose certificate does not hold are let in as if they had shown none. */
+  readonly admitsUnverified: boolean;
 }
 
 export interface Listener {
@@ -139,24 +141,26 @@ const parseRefs = (items: unknown, namespace: string, kind: string): readonly Ob
     };
   });
 
-/** Client validation stands on the listener in older releases of the Gateway API, on the Gateway by port in newer ones. */
-function clientAuthorities(listener: Json, port: number, gatewayTls: Json): unknown {
-  const own = record(record(listener.tls).frontendValidation).caCertificateRefs;
+/** Client validation as its own object. It stands on the listener in older releases of the Gateway API, on the Gateway by port in newer ones. */
+function clientValidation(listener: Json, port: number, gatewayTls: Json): Json {
+  const own = optionalRecord(record(listener.tls).frontendValidation);
   if (own !== undefined) return own;
   const frontend = record(gatewayTls.frontend);
   const byPort = list(frontend.perPort).map(record);
   const chosen = byPort.find((each) => integer(each.port) === port)?.tls ?? frontend.default;
-  return record(record(chosen).validation).caCertificateRefs;
+  return record(record(chosen).validation);
 }
 
 function parseTls(listener: Json, port: number, gatewayTls: Json, namespace: string): ListenerTls | undefined {
   const tls = optionalRecord(listener.tls);
   if (tls === undefined) return undefined;
+  const validation = clientValidation(listener, port, gatewayTls);
   return {
     mode: tls.mode === 'Passthrough' ? 'Passthrough' : 'Terminate',
     certificates: parseRefs(tls.certificateRefs, namespace, 'Secret'),
     options: textRecord(tls.options),
-    clientAuthorities: parseRefs(clientAuthorities(listener, port, gatewayTls), namespace, 'ConfigMap'),
+    clientAuthorities: parseRefs(validation.caCertificateRefs, namespace, 'ConfigMap'),
+    admitsUnverified: validation.mode === 'AllowInsecureFallback',
   };
 }
 
@@ -221,7 +225,7 @@ export function parseGateway(object: Json): Gateway {
 
 export function parseGatewayClass(object: Json): GatewayClass {
   return {
-    ...parseMeta(object, [ANNOTATION.inboundBinding]),
+    ...parseMeta(object, [ANNOTATION.inboundBinding, ANNOTATION.clientIdentity]),
     controllerName: text(record(object.spec).controllerName),
     conditions: parseConditions(object.status, new Set(['Accepted'])),
     features: list(record(object.status).supportedFeatures).map((item) => text(record(item).name)),

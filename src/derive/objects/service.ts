@@ -1,9 +1,10 @@
 // A Kubernetes Service, reduced to what the mesh needs.
 
 import { type Ip, parseIp } from '../../model/ip.ts';
+import type { PortProtocol } from '../../model/proxy/service-config.ts';
 import type { AppProtocol, IpFamilies } from '../../model/workload.ts';
 import { ANNOTATION } from '../names.ts';
-import { portProtocol } from '../protocol.ts';
+import { portProtocol, proxiedProtocol } from '../protocol.ts';
 import { flag, integer, type Json, type Labels, list, optionalText, record, text, textRecord, texts } from '../read.ts';
 import type { StatusAddress } from './gateway.ts';
 import { type Condition, type Meta, parseConditions, parseMeta } from './meta.ts';
@@ -14,6 +15,8 @@ export interface ServicePort {
   /** A number, or the name of a container port. */
   readonly target: number | string;
   readonly appProtocol: AppProtocol;
+  /** Undefined for UDP and SCTP, which no proxy takes. */
+  readonly proxied: PortProtocol | undefined;
 }
 
 export interface KubeService extends Meta {
@@ -49,6 +52,7 @@ function parsePort(item: unknown): readonly ServicePort[] {
       port: number,
       target: (typeof target === 'string' && target !== '' && target) || integer(target) || number,
       appProtocol: portProtocol(number, name, transport, optionalText(port.appProtocol)),
+      proxied: transport === 'TCP' ? proxiedProtocol(number, name, optionalText(port.appProtocol)) : undefined,
     },
   ];
 }

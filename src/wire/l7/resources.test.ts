@@ -215,7 +215,11 @@ const refused: { name: string; bytes: Uint8Array; why: RegExp; as?: string }[] =
   },
   { name: 'another name', bytes: encodeRoute(ROUTE), why: /of another name/, as: 'HTTPRoute/shop/order' },
   { name: 'nothing', bytes: new Uint8Array(), why: /is no JSON/ },
-  { name: 'two values', bytes: Buffer.concat([encodeRoute(ROUTE), encodeRoute(ROUTE)]), why: /given twice/ },
+  {
+    name: 'two values',
+    bytes: Buffer.concat([encodeRoute(ROUTE), encodeRoute(ROUTE)]),
+    why: /given twice/,
+  },
   {
     name: 'a field of protobuf that is not known',
     bytes: Buffer.concat([encodeRoute(ROUTE), new ProtoWriter().string(2, 'x').finish()]),
