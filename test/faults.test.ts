@@ -86,6 +86,27 @@ test('SIGKILL of every ztunnel: traffic comes back, never as plain text', async 
   await eventually('the refusal holds', refuses);
 });
 
+test('`why` still knows the connections that ztunnels told of before they fell, and before they were replaced', async () => {
+  const told = async (): Promise<string[]> => {
+    const why = await mesh.ambit(['why', '-n', NAMESPACE, 'deploy/shopper', 'payment-service:80', '-o', 'json']);
+    return (JSON.parse(why.stdout) as { recent: { time: string }[] }).recent.map(({ time }) => time);
+  };
+  assert.ok(await refuses());
+  const [last] = await eventually('it is told of', async () => {
+    const times = await told();
+    return times.length > 0 ? times : undefined;
+  });
+  assert.ok(last !== undefined);
+  await killAll('ztunnel');
+  assert.ok((await eventually('after the fall', async () => told())).includes(last));
+  await mesh.kubectlOk(['rollout', 'restart', 'daemonset/ztunnel', '-n', 'istio-system']);
+  await mesh.kubectlOk(['rollout', 'status', 'daemonset/ztunnel', '-n', 'istio-system', '--timeout=60s'], {
+    timeoutMs: 70_000,
+  });
+  await eventually('after the replacement', async () => (await told()).includes(last) || undefined);
+  await eventually('the shop works', works, 30_000);
+});
+
 test('ztunnel that falls again and again is back within seconds each time', async () => {
   for (let i = 0; i < 3; i++) {
     const began = Date.now();

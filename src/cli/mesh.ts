@@ -2,7 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { IPod } from 'kubernetes-models/v1/Pod';
 import { connectKube, type HttpKubeClient } from '../kube/client/client.ts';
 import { KubeconfigError } from '../kube/client/kubeconfig.ts';
@@ -20,6 +20,8 @@ export interface MeshOptions {
 export interface Mesh {
   readonly client: HttpKubeClient;
   readonly istioNamespace: string;
+  /** Of a mesh on this machine, its state folder. */
+  readonly stateDir?: string | undefined;
 }
 
 const ANSWER_MS = 30_000;
@@ -45,7 +47,15 @@ export async function openMesh(options: MeshOptions): Promise<Mesh> {
       cause,
     });
   });
-  return { client, istioNamespace: options.istioNamespace ?? 'istio-system' };
+  const istioNamespace = options.istioNamespace ?? 'istio-system';
+  return { client, istioNamespace, stateDir: localState(kubeconfig ?? process.env.KUBECONFIG) };
+}
+
+/** The folder of a kubeconfig that lies in a mesh's state, under whatever name it was given. */
+function localState(kubeconfig: string | undefined): string | undefined {
+  if (kubeconfig === undefined) return undefined;
+  const folder = dirname(resolve(kubeconfig));
+  return existsSync(join(folder, 'room.json')) ? folder : undefined;
 }
 
 export async function ztunnelPods(mesh: Mesh): Promise<IPod[]> {

@@ -5,6 +5,8 @@ import { lookup } from 'node:dns/promises';
 import type { Command } from 'commander';
 import type { IPod } from 'kubernetes-models/v1/Pod';
 import { PODS, resourcePath } from '../../kube/client/resources.ts';
+import { KubeError } from '../../kube/client/types.ts';
+import { formerLogLines } from '../../local/kubelet/former-logs.ts';
 import { ZTUNNEL_ADMIN_PORT } from '../../model/ports.ts';
 import { Failure } from '../failure.ts';
 import { type Mesh, openMesh, podText, ztunnelPods } from '../mesh.ts';
@@ -22,6 +24,7 @@ interface Options extends GlobalOptions {
 
 const LOG_LINES = 2000;
 const LOG_BYTES = 4 << 20;
+const ZTUNNEL_CONTAINER = 'istio-proxy';
 
 export function why(program: Command): void {
   program
@@ -90,7 +93,20 @@ function access(mesh: Mesh, adminPort: number): ProxyAccess {
     },
     async log(name) {
       const path = resourcePath(PODS, mesh.istioNamespace, name, 'log');
-      return (await mesh.client.text(path, { tailLines: LOG_LINES, limitBytes: LOG_BYTES })).split('\n');
+      const node = pods.get(name)?.spec?.nodeName ?? '';
+      const asked = { tailLines: LOG_LINES, limitBytes: LOG_BYTES };
+      const [now, before] = await Promise.all([
+        mesh.client.text(path, asked),
+        // There is none of a container that was never started again.
+        mesh.client.text(path, { ...asked, previous: true }).catch((error: unknown) => {
+          if (error instanceof KubeError && error.code === 400) return '';
+          throw error;
+        }),
+      ]);
+      // What its predecessors on the node told, in a mesh of this machine; a cluster forgets it.
+      const replaced =
+        mesh.stateDir === undefined ? [] : formerLogLines(mesh.stateDir, node, 'ztunnel', ZTUNNEL_CONTAINER, LOG_LINES);
+      return [...replaced, ...before.split('\n'), ...now.split('\n')];
     },
   };
 }

@@ -14,6 +14,7 @@ import { ImageStore } from '../images/store.ts';
 import type { Image } from '../images/types.ts';
 import type { NodeNetwork } from '../network/node-network.ts';
 import { EventRecorder } from './events.ts';
+import { keepFormerLogs } from './former-logs.ts';
 import { allocatableOf, registerNode, renewLease } from './node-object.ts';
 import type { NodeServices } from './node-services.ts';
 import { ObjectCache } from './object-cache.ts';
@@ -95,6 +96,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
 
 class NodeKubelet implements Kubelet {
   readonly #services: NodeServices;
+  readonly #stateDir: string;
   readonly #client: KubeClient;
   readonly #workers = new Map<string, PodWorker>();
   readonly #ending = new Map<string, Promise<void>>();
@@ -105,6 +107,7 @@ class NodeKubelet implements Kubelet {
 
   constructor(options: KubeletOptions, { objects, images, hostFiles }: Shared) {
     const { node, client, stateDir } = options;
+    this.#stateDir = stateDir;
     const compileCache = join(dirname(stateDir), '.compile-cache');
     mkdirSync(compileCache, { recursive: true, mode: 0o700 });
     const folder = join(NODES_FOLDER, node.name);
@@ -217,7 +220,10 @@ class NodeKubelet implements Kubelet {
     const ended = worker?.end(FORCED_GRACE_SECONDS, 'gone') ?? Promise.resolve();
     void ended.then(() => {
       this.#workers.delete(uid);
-      rmSync(this.#services.logFolder(pod), { recursive: true, force: true });
+      const logs = this.#services.logFolder(pod);
+      if (this.#services.isSystem(pod))
+        keepFormerLogs(logs, pod, this.#stateDir, this.#services.network.name, this.#services.clock.nowMs());
+      else rmSync(logs, { recursive: true, force: true });
     });
   }
 
