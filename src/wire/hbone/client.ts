@@ -1,11 +1,11 @@
 // The client's role: opens tunnels. Its peers are ztunnels, waypoints and gateways of any make.
 
-import { type ErrorCode, type Fault, fault, HboneError } from './errors.ts';
-import { MAX_STREAM_ID } from './frames.ts';
+import { type Fault, fault } from './errors.ts';
 import { readResponse } from './headers.ts';
+import type { Field } from './hpack.ts';
 import { CLIENT_LIMITS } from './limits.ts';
-import { type HeaderBlock, Session } from './session.ts';
-import { Tunnel } from './tunnel.ts';
+import { OpeningSession } from './opening.ts';
+import type { HeaderBlock } from './session.ts';
 import type {
   ClientSession,
   ConnectRequest,
@@ -20,63 +20,15 @@ export function openClientSession(options: SessionOptions<SessionEvents>): Clien
   return new Client(options);
 }
 
-class Client extends Session implements ClientSession {
-  private nextStreamId = 1;
-
+class Client extends OpeningSession implements ClientSession {
   constructor(options: SessionOptions<SessionEvents>) {
     super('client', { ...CLIENT_LIMITS, ...options.limits }, options);
   }
 
-  get streamLimit(): number {
-    return Math.min(this.limits.maxConcurrentStreams, this.peer.maxConcurrentStreams);
-  }
-
-  get capacity(): number {
-    if (this.state !== 'opening' && this.state !== 'open') return 0;
-    return Math.max(0, this.streamLimit - this.tunnels.size);
-  }
-
   open(request: ConnectRequest, sink: TunnelSink): TunnelStream {
-    if (this.capacity === 0)
-      throw new HboneError(
-        'REFUSED_STREAM',
-        'us',
-        `no tunnel to \`${request.authority}\`: the connection is full or over`,
-        {
-          retriable: true,
-        },
-      );
-    const id = this.nextStreamId;
-    this.sendHeaders(id, [[':method', 'CONNECT'], [':authority', request.authority], ...request.headers], false);
-    this.nextStreamId += 2;
-    this.lastStreamId = id;
-    const tunnel = new Tunnel(this, id, this.peer.initialWindowBytes, this.limits.streamWindowBytes, sink);
-    tunnel.headSent = true;
-    this.tunnels.set(id, tunnel);
-    if (this.nextStreamId > MAX_STREAM_ID) this.drain(); // RFC 9113 §5.1.1: ids are used up
-    return tunnel;
-  }
-
-  drain(): void {
-    if (this.state === 'draining' || this.state === 'closed') return;
-    this.setState('draining');
-    this.goaway(0, 'NO_ERROR');
-    this.finishIfDone();
-  }
-
-  protected get mayFinish(): boolean {
-    return this.state === 'draining';
-  }
-
-  protected onDrainAnswered(): void {}
-
-  protected onGoaway(lastStreamId: number, code: ErrorCode): void {
-    this.setState('draining');
-    const refused = new HboneError(code, 'peer', `the peer is going away (${code}) and did not take the tunnel`, {
-      retriable: true,
-    });
-    for (const tunnel of [...this.tunnels.values()]) if (tunnel.id > lastStreamId) this.loseTunnel(tunnel, refused);
-    this.finishIfDone();
+    const { authority, headers } = request;
+    const fields: Field[] = [[':method', 'CONNECT'], [':authority', authority], ...headers];
+    return this.openStream(fields, false, sink, `no tunnel to \`${authority}\``);
   }
 
   protected onHeaders(streamId: number, block: HeaderBlock, end: boolean): Fault | undefined {

@@ -45,12 +45,20 @@ export class HboneError extends Error {
   readonly source: ErrorSource;
   /** The peer cannot have processed the stream (REFUSED_STREAM, or above GOAWAY's last id): safe to try elsewhere. */
   readonly retriable: boolean;
+  /** The peer sent RST_STREAM; no rule was broken. */
+  readonly wasReset: boolean;
 
-  constructor(code: ErrorCode, source: ErrorSource, message: string, options?: ErrorOptions & { retriable?: boolean }) {
+  constructor(
+    code: ErrorCode,
+    source: ErrorSource,
+    message: string,
+    options?: ErrorOptions & { retriable?: boolean; wasReset?: boolean },
+  ) {
     super(message, options);
     this.code = code;
     this.source = source;
     this.retriable = options?.retriable ?? false;
+    this.wasReset = options?.wasReset ?? false;
   }
 
   get reads(): ResetReading {

@@ -14,10 +14,12 @@ export interface HboneLimits {
   readonly maxConcurrentStreams: number;
   /** Bytes that may wait for the transport before producers are told to stop. */
   readonly sendBufferBytes: number;
-  /** First PING after this time, then this long after each answer. */
+  /** First PING after this time, then this long after each answer; 0: none. */
   readonly pingIntervalMs: number;
   /** No answer to a PING for this long ends the connection. */
   readonly pingTimeoutMs: number;
+  /** Server: offer extended CONNECT (RFC 8441). */
+  readonly extendedConnect?: boolean;
 }
 
 const COMMON = {

@@ -43,6 +43,7 @@ export class Liveness {
   }
 
   private rest(): void {
+    if (this.intervalMs <= 0) return;
     this.timer = this.environment.setTimer(() => {
       const opaque = new Uint8Array(OPAQUE_BYTES);
       opaque[OPAQUE_BYTES - 1] = ++this.count & 0xff;

@@ -91,6 +91,11 @@ export class Outbox {
       slabUsed = this.gather(slab, start);
       return transport.write(slab.subarray(start, slabUsed));
     }
+    if (transport.keepsChunks === true) {
+      const whole = Buffer.allocUnsafeSlow(this.bytes);
+      this.gather(whole, 0);
+      return transport.write(whole);
+    }
     const block = this.bytes <= BLOCK_BYTES ? takeBlock() : undefined;
     if (block === undefined) return this.writeCorked(transport);
     return transport.write(block.bytes.subarray(0, this.gather(block.bytes, 0)), block.done);

@@ -182,7 +182,8 @@ export class Outgoing {
       this.put(tunnel, part);
     }
     if (tunnel.local !== 'ending') return;
-    this.outbox.endStream(tunnel.id);
+    if (tunnel.trailers === undefined) this.outbox.endStream(tunnel.id);
+    else this.outbox.control(tunnel.trailers);
     this.schedule();
     tunnel.local = 'ended';
     this.events.localEnded(tunnel);

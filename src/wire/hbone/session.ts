@@ -322,6 +322,11 @@ export abstract class Session implements HboneSession, frames.FrameHandler, Tunn
     if (!this.outgoing.answer(frame)) this.fail(fault('ENHANCE_YOUR_CALM', 'answers are asked for and not read'));
   }
 
+  /** A header block has begun and not ended. */
+  protected get isReadingHead(): boolean {
+    return this.openBlock !== undefined;
+  }
+
   /** Asks for a round trip; its answer calls `onDrainAnswered`. */
   protected askForRoundTrip(): void {
     this.outgoing.control(frames.pingFrame(DRAIN_OPAQUE, false));
@@ -499,7 +504,7 @@ export abstract class Session implements HboneSession, frames.FrameHandler, Tunn
     if (tunnel === undefined) return this.countIdleFrame();
     const code = errorCodeName(payload.readUInt32BE(0));
     const retriable = code === 'REFUSED_STREAM';
-    this.loseTunnel(tunnel, new HboneError(code, 'peer', `tunnel reset by the peer: ${code}`, { retriable }));
+    this.loseTunnel(tunnel, new HboneError(code, 'peer', `tunnel reset by the peer: ${code}`, { retriable, wasReset: true }));
     if (this.role === 'server' && !tunnel.answered) this.chargeEarlyEnd();
     return undefined;
   }

@@ -10,12 +10,15 @@ export interface PeerSettings {
   initialWindowBytes: number;
   maxFrameBytes: number;
   maxConcurrentStreams: number;
+  /** A server takes extended CONNECT (RFC 8441 §3). */
+  extendedConnect: boolean;
 }
 
 export const defaultPeerSettings = (): PeerSettings => ({
   initialWindowBytes: frames.DEFAULT_WINDOW_BYTES,
   maxFrameBytes: frames.DEFAULT_FRAME_BYTES,
   maxConcurrentStreams: frames.MAX_STREAM_ID,
+  extendedConnect: false,
 });
 
 /**
@@ -45,7 +48,10 @@ export function readSettings(payload: Buffer, peer: PeerSettings, peerIsServer: 
         peer.maxFrameBytes = value;
         break;
       case frames.ENABLE_CONNECT_PROTOCOL:
-        if (value > 1) return fault('PROTOCOL_ERROR', `SETTINGS_ENABLE_CONNECT_PROTOCOL is ${value}`);
+        // RFC 8441 §3: neither anything but 0 and 1, nor back from 1
+        if (value > 1 || (peer.extendedConnect && value === 0))
+          return fault('PROTOCOL_ERROR', `SETTINGS_ENABLE_CONNECT_PROTOCOL is ${value}`);
+        peer.extendedConnect = value === 1;
         break;
       default:
         break;
@@ -63,6 +69,7 @@ export function openingFrames(limits: HboneLimits, role: 'client' | 'server'): B
     [frames.INITIAL_WINDOW_SIZE, limits.streamWindowBytes],
     [frames.MAX_FRAME_SIZE, limits.maxFrameBytes],
     [frames.MAX_HEADER_LIST_SIZE, limits.maxHeaderListBytes],
+    ...(limits.extendedConnect === true ? ([[frames.ENABLE_CONNECT_PROTOCOL, 1]] as const) : []),
   ]);
   const raise = limits.connectionWindowBytes - frames.DEFAULT_WINDOW_BYTES;
   const opening = role === 'client' ? [frames.PREFACE, settings] : [settings];

@@ -53,6 +53,8 @@ export class Tunnel implements InboundTunnel {
   sendWindow: number;
   /** What the peer may still send. */
   receiveWindow: number;
+  /** HEADERS, whole frames, that end our direction; undefined: it ends with DATA. */
+  trailers: Uint8Array | undefined = undefined;
   /** Received and not yet consumed. */
   held = 0;
   /** Consumed and not yet announced to the peer. */
