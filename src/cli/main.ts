@@ -1,6 +1,7 @@
 // `ambit`: the command line. One file a command in commands/; verbs, flags and columns are istioctl's where it has them.
 
 import { Command, CommanderError } from 'commander';
+import { analyze } from './commands/analyze.ts';
 import { doctor } from './commands/doctor.ts';
 import { down } from './commands/down.ts';
 import { logs } from './commands/logs.ts';
@@ -9,6 +10,7 @@ import { restart } from './commands/restart.ts';
 import { status } from './commands/status.ts';
 import { up } from './commands/up.ts';
 import { version } from './commands/version.ts';
+import { waypoint } from './commands/waypoint.ts';
 import { why } from './commands/why.ts';
 import { ztunnelConfig } from './commands/ztunnel-config.ts';
 import { describe, Failure } from './failure.ts';
@@ -23,8 +25,10 @@ down(program);
 status(program);
 logs(program);
 restart(program);
+waypoint(program);
 ztunnelConfig(program);
 doctor(program);
+analyze(program);
 why(program);
 proxyStatus(program);
 version(program);
