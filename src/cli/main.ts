@@ -1,6 +1,7 @@
 // `ambit`: the command line. One file a command in commands/; verbs, flags and columns are istioctl's where it has them.
 
 import { Command, CommanderError } from 'commander';
+import { analyze } from './commands/analyze.ts';
 import { doctor } from './commands/doctor.ts';
 import { down } from './commands/down.ts';
 import { logs } from './commands/logs.ts';
@@ -27,6 +28,7 @@ restart(program);
 waypoint(program);
 ztunnelConfig(program);
 doctor(program);
+analyze(program);
 why(program);
 proxyStatus(program);
 version(program);

@@ -1,0 +1,239 @@
+// Policies and waypoints: selectors behind one, ways past one, targets that none enforces, ports that mean another.
+
+import { isSubset } from '../../derive/labels.ts';
+import type { Analyzer } from '../analyzer.ts';
+import type { Field } from '../field.ts';
+import type { KnownHost } from '../hosts.ts';
+import { KIND } from '../kinds.ts';
+import type { Resource } from '../resource.ts';
+import { hasTargets, selectorOf, type World } from '../world.ts';
+import { judgedByZtunnel } from './policies.ts';
+
+/** Services of the set that a waypoint serves, with its name. */
+function servedServices(
+  world: World,
+): readonly { readonly known: KnownHost; readonly waypoint: string; readonly account: string }[] {
+  return world.hosts.all.flatMap((known) => {
+    if (known.resource.type !== KIND.service || known.headless) return [];
+    const binding = world.binding(known.resource);
+    if (binding.kind !== 'bound') return [];
+    const { namespace, name } = binding.waypoint;
+    return [
+      { known, waypoint: `${namespace}/${name}`, account: `${world.settings.trustDomain}/ns/${namespace}/sa/${name}` },
+    ];
+  });
+}
+
+const behind = (world: World, { selector, resource }: KnownHost) =>
+  selector === undefined
+    ? []
+    : world.workloads.filter(({ namespace, labels }) => namespace === resource.namespace && isSubset(selector, labels));
+
+/** What of a policy's sources names clients. */
+const CLIENTS = ['principals', 'namespaces', 'serviceAccounts'] as const;
+
+/** Whether some source lets a waypoint's own account through. */
+function admits(policy: Resource, account: string): boolean {
+  const [, , namespace = '', , name = ''] = account.split('/');
+  return policy.spec
+    .at('rules')
+    .items()
+    .some((rule) => {
+      const sources = rule
+        .at('from')
+        .items()
+        .map((entry) => entry.at('source'));
+      return (
+        sources.length === 0 ||
+        sources.some((source) => {
+          const written = CLIENTS.filter((list) => source.at(list).items().length > 0);
+          return (
+            written.length === 0 ||
+            written.every((list) =>
+              source
+                .at(list)
+                .items()
+                .some(({ text }) => names(list, text, account, namespace, name, policy.namespace)),
+            )
+          );
+        })
+      );
+    });
+}
+
+function names(list: string, text: string, account: string, namespace: string, name: string, own: string): boolean {
+  if (list === 'namespaces') return fits(text, namespace);
+  if (list === 'serviceAccounts') return (text.includes('/') ? text : `${own}/${text}`) === `${namespace}/${name}`;
+  return fits(text, account);
+}
+
+function fits(pattern: string, text: string): boolean {
+  if (pattern === '*') return true;
+  if (pattern.startsWith('*')) return text.endsWith(pattern.slice(1));
+  return pattern.endsWith('*') ? text.startsWith(pattern.slice(0, -1)) : pattern === text;
+}
+
+const isAllow = (policy: Resource): boolean => ['', 'ALLOW'].includes(policy.spec.at('action').text);
+
+/** The first place where an ALLOW policy names clients. */
+function clientField(policy: Resource): Field | undefined {
+  for (const rule of policy.spec.at('rules').items())
+    for (const entry of rule.at('from').items())
+      for (const list of CLIENTS) if (entry.at('source', list).items().length > 0) return entry.at('source', list);
+  return undefined;
+}
+
+export const selectorBehindWaypointAnalyzer: Analyzer = {
+  name: 'ambient.SelectorBehindWaypointAnalyzer',
+  description: 'ALLOW policies for pods that see their waypoint instead of the clients they list',
+  codes: ['AMB0006'],
+  analyze(world, report) {
+    const served = servedServices(world);
+    for (const policy of world.all(KIND.authorizationPolicy).filter(isAllow)) {
+      const at = clientField(policy);
+      if (at === undefined) continue;
+      const workloads = new Set(judgedByZtunnel(world, policy));
+      for (const { known, waypoint, account } of served) {
+        if (admits(policy, account)) continue;
+        const hit = behind(world, known).find((workload) => workloads.has(workload));
+        if (hit !== undefined) report('AMB0006', policy, at, hit.resource.key, waypoint);
+      }
+    }
+  },
+};
+
+/** Policies that are attached to a service, or to its waypoint. */
+function policiesFor(world: World, service: Resource, waypoint: string): readonly Resource[] {
+  return world.all(KIND.authorizationPolicy, KIND.requestAuthentication).filter((policy) =>
+    [policy.spec.at('targetRef'), ...policy.spec.at('targetRefs').items()].some((ref) => {
+      const key = `${policy.namespace}/${ref.at('name').text}`;
+      return ref.at('kind').text === 'Service'
+        ? key === service.key
+        : ref.at('kind').text === 'Gateway' && key === waypoint;
+    }),
+  );
+}
+
+export const bypassAnalyzer: Analyzer = {
+  name: 'ambient.WaypointBypassAnalyzer',
+  description: 'services whose policies hold at a waypoint that can be passed by, from inside or from a gateway',
+  codes: ['AMB0007', 'AMB0027'],
+  analyze(world, report) {
+    const allows = world.all(KIND.authorizationPolicy).filter(isAllow);
+    for (const { known, waypoint } of servedServices(world)) {
+      const policies = policiesFor(world, known.resource, waypoint);
+      if (policies.length === 0) continue;
+      const pods = behind(world, known).filter(({ ambient }) => ambient);
+      const guarded = pods.every((pod) => allows.some((policy) => judgedByZtunnel(world, policy).includes(pod)));
+      if (pods.length > 0 && !guarded)
+        report('AMB0007', known.resource, known.resource.root, known.resource.key, waypoint);
+      const ingress = ingressRouteTo(world, known);
+      const own = known.resource.labels['istio.io/ingress-use-waypoint'];
+      const inherited = world.namespaceLabels(known.resource.namespace)['istio.io/ingress-use-waypoint'];
+      if (ingress && !/^(1|t|true)$/i.test(own ?? inherited ?? ''))
+        report('AMB0027', known.resource, known.resource.root.at('metadata', 'labels'), known.resource.key, waypoint);
+    }
+  },
+};
+
+/** An HTTPRoute brings traffic from a Gateway that is no waypoint. */
+function ingressRouteTo(world: World, { resource }: KnownHost): boolean {
+  return world.all(KIND.httpRoute, KIND.grpcRoute).some((route) => {
+    const fromGateway = route.spec
+      .at('parentRefs')
+      .items()
+      .some((ref) => (ref.at('kind').text || 'Gateway') === 'Gateway');
+    const refs = route.spec
+      .at('rules')
+      .items()
+      .flatMap((rule) => rule.at('backendRefs').items());
+    return (
+      fromGateway &&
+      refs.some(
+        (ref) =>
+          (ref.at('kind').text || 'Service') === 'Service' &&
+          ref.at('name').text === resource.name &&
+          (ref.at('namespace').text || route.namespace) === resource.namespace,
+      )
+    );
+  });
+}
+
+export const targetAnalyzer: Analyzer = {
+  name: 'ambient.TargetAnalyzer',
+  description: 'targetRefs that no proxy enforces',
+  codes: ['AMB0029', 'AMB0030'],
+  analyze(world, report) {
+    for (const policy of world.all(KIND.authorizationPolicy, KIND.requestAuthentication)) {
+      if (!hasTargets(policy)) continue;
+      const single = policy.spec.at('targetRef');
+      const several = policy.spec.at('targetRefs').items();
+      const refs = several.length > 0 ? several : [single];
+      for (const [i, outcome] of world.targets(policy).entries()) {
+        const ref = refs[i] ?? policy.spec;
+        const isClass = ref.at('kind').text === 'GatewayClass';
+        if (isClass && ref.at('name').text !== 'istio-waypoint' && outcome.bound)
+          report('AMB0030', policy, ref.at('name'), ref.at('name').text);
+        else if (!outcome.bound && !isIngressGateway(world, policy, ref))
+          report('AMB0029', policy, ref, outcome.message);
+      }
+    }
+  },
+};
+
+/** A Gateway of class `istio` enforces its policies itself; in a file it has no address yet. */
+function isIngressGateway(world: World, policy: Resource, ref: Field): boolean {
+  const gateway =
+    ref.at('kind').text === 'Gateway' ? world.get(KIND.gateway, policy.namespace, ref.at('name').text) : undefined;
+  return gateway !== undefined && gateway.positions !== undefined;
+}
+
+export const portMeaningAnalyzer: Analyzer = {
+  name: 'ambient.PolicyPortAnalyzer',
+  description: 'ports of AuthorizationPolicies that the judging proxy sees by another number',
+  codes: ['AMB0021'],
+  analyze(world, report) {
+    for (const policy of world.all(KIND.authorizationPolicy))
+      for (const rule of policy.spec.at('rules').items())
+        for (const entry of rule.at('to').items())
+          for (const port of entry.at('operation', 'ports').items()) {
+            const meaning = hasTargets(policy)
+              ? atWaypoint(world, policy, port.text)
+              : atZtunnel(world, policy, port.text);
+            if (meaning !== undefined) report('AMB0021', policy, port, port.text, meaning);
+          }
+  },
+};
+
+/** At a waypoint the port of the Service counts. */
+function atWaypoint(world: World, policy: Resource, port: string): string | undefined {
+  for (const ref of policy.spec.at('targetRefs').items()) {
+    if (ref.at('kind').text !== 'Service') continue;
+    const service = world.get(KIND.service, policy.namespace, ref.at('name').text);
+    const ports = service?.spec.at('ports').items() ?? [];
+    if (ports.length === 0 || ports.some((one) => String(one.at('port').number) === port)) continue;
+    const target = ports.find((one) => String(one.at('targetPort').value) === port);
+    if (target !== undefined)
+      return `it is a target port of Service ${service?.key}, and a waypoint sees the Service's own, ${target.at('port').number}`;
+  }
+  return undefined;
+}
+
+/** At ztunnel the port of the container counts. */
+function atZtunnel(world: World, policy: Resource, port: string): string | undefined {
+  if (selectorOf(policy) === undefined) return undefined;
+  for (const workload of judgedByZtunnel(world, policy))
+    for (const { resource } of world.hosts.servicesOf(workload.namespace, workload.labels))
+      for (const one of resource.spec.at('ports').items()) {
+        const target = one.at('targetPort').value;
+        if (String(one.at('port').number) !== port || target === undefined || String(target) === port) continue;
+        const listens = workload.podSpec
+          .at('containers')
+          .items()
+          .flatMap((container) => container.at('ports').items())
+          .some((written) => String(written.at('containerPort').number) === port);
+        if (!listens)
+          return `it is the port of Service ${resource.key}, and ztunnel sees the container's, ${String(target)}`;
+      }
+  return undefined;
+}
