@@ -23,15 +23,52 @@ export interface Change<T> {
   readonly now: T | undefined;
 }
 
-/** One item's computation: what it read, and the keys it put out. */
+/**
+ * One item's computation: what it read, and the keys it put out. Nearly always it reads the same again, in the same
+ * order: then nothing is booked anew, which was a third of a change that touches 10,000 workloads.
+ */
 class Cell {
   readonly node: Recomputing;
   readonly key: string;
   outputs: readonly string[] = [];
-  reads: Bucket[] = [];
+  /** Each once, in the order of the first time. */
+  private reads: Bucket[] = [];
+  /** While it computes: how many of `reads` have been read again. */
+  private again = 0;
+
   constructor(node: Recomputing, key: string) {
     this.node = node;
     this.key = key;
+  }
+
+  get readsNothing(): boolean {
+    return this.reads.length === 0;
+  }
+
+  begin(): void {
+    this.again = 0;
+  }
+
+  /** It reads what this bucket stands for. */
+  read(bucket: Bucket): void {
+    const { reads, again } = this;
+    if (reads[again] === bucket) {
+      this.again++;
+      return;
+    }
+    if (!bucket.cells.has(this)) bucket.cells.add(this);
+    else {
+      const at = reads.indexOf(bucket);
+      if (at < again) return; // twice
+      reads.splice(at, 1);
+    }
+    reads.splice(again, 0, bucket);
+    this.again++;
+  }
+
+  /** It has computed: what it has not read again, it reads no more. */
+  end(): void {
+    for (const bucket of this.reads.splice(this.again)) bucket.leave(this);
   }
 }
 
@@ -64,9 +101,7 @@ class Readers {
       bucket = new Bucket(this, key);
       this.buckets.set(key, bucket);
     }
-    if (bucket.cells.has(cell)) return;
-    bucket.cells.add(cell);
-    cell.reads.push(bucket);
+    cell.read(bucket);
   }
   forget(key: string): void {
     this.buckets.delete(key);
@@ -90,7 +125,9 @@ export abstract class Collection<T> {
   private readonly indexes: Index<T>[] = [];
   private readonly followers: ((key: string) => void)[] = [];
   private readonly subscribers: ((changes: readonly Change<T>[]) => void)[] = [];
+  /** What subscribers knew before; and which of it changed more than once, and may be as it was. */
   private readonly pending = new Map<string, T | undefined>();
+  private readonly repeated = new Set<string>();
 
   constructor(graph: Graph, name: string) {
     this.graph = graph;
@@ -139,9 +176,10 @@ export abstract class Collection<T> {
     const changes: Change<T>[] = [];
     for (const [key, before] of this.pending) {
       const now = this.items.get(key);
-      if (!equal(before, now)) changes.push({ key, before, now });
+      if (!this.repeated.has(key) || !equal(before, now)) changes.push({ key, before, now });
     }
     this.pending.clear();
+    this.repeated.clear();
     if (changes.length > 0) for (const subscriber of this.subscribers) subscriber(changes);
   }
 
@@ -162,13 +200,21 @@ export abstract class Collection<T> {
   protected put(key: string, now: T | undefined): boolean {
     const before = this.items.get(key);
     if (before === now || (before !== undefined && now !== undefined && equal(before, now))) return false;
+    this.replace(key, before, now);
+    return true;
+  }
+
+  /** As `put`, for an item that is known to be another. */
+  protected replace(key: string, before: T | undefined, now: T | undefined): void {
     if (now === undefined) this.items.delete(key);
     else this.items.set(key, now);
-    if (this.subscribers.length > 0 && !this.pending.has(key)) this.pending.set(key, before);
+    if (this.subscribers.length > 0) {
+      if (this.pending.has(key)) this.repeated.add(key);
+      else this.pending.set(key, before);
+    }
     for (const index of this.indexes) index.refile(key, before, now);
     this.readers.touch(key);
     for (const follower of this.followers) follower(key);
-    return true;
   }
 }
 
@@ -217,9 +263,11 @@ export class Index<T> {
   /** For the collection: an item came, changed or went. */
   refile(itemKey: string, before: T | undefined, now: T | undefined): void {
     const old = before === undefined ? [] : this.keysOf(before);
-    const fresh = new Set(now === undefined ? [] : this.keysOf(now));
+    const fresh = now === undefined ? [] : this.keysOf(now);
+    // Few items have more keys than fit on a hand; for the others a set is worth its making.
+    const kept = fresh.length <= 8 ? undefined : new Set(fresh);
     for (const key of old) {
-      if (fresh.has(key)) continue;
+      if (kept === undefined ? fresh.includes(key) : kept.has(key)) continue;
       const file = this.files.get(key);
       file?.delete(itemKey);
       if (file?.size === 0) this.files.delete(key);
@@ -279,14 +327,14 @@ class Derived<T> extends Collection<T> implements Recomputing {
     const fresh = new Map<string, T>();
     for (const key of dirty) {
       const cell = this.cells.get(key) ?? new Cell(this, key);
-      for (const bucket of cell.reads) bucket.leave(cell);
-      cell.reads = [];
+      cell.begin();
       const outputs = this.#compute(cell);
+      cell.end();
       if (outputs === undefined) continue;
       for (const at of cell.outputs) gone.push(at);
       cell.outputs = outputs.map(([at]) => at);
       for (const [at, item] of outputs) fresh.set(at, item);
-      if (cell.outputs.length === 0 && cell.reads.length === 0) this.cells.delete(key);
+      if (cell.outputs.length === 0 && cell.readsNothing) this.cells.delete(key);
       else this.cells.set(key, cell);
     }
     for (const at of gone) if (!fresh.has(at)) this.put(at, undefined);
@@ -326,7 +374,11 @@ class Join<T> extends Collection<T> {
     const changed = this.changed;
     if (changed.size === 0) return;
     this.changed = new Set();
-    for (const key of changed) this.put(key, this.parts.find((part) => part.has(key))?.get(key));
+    for (const key of changed) {
+      const before = this.get(key);
+      const now = this.parts.find((part) => part.has(key))?.get(key);
+      if (before !== now) this.replace(key, before, now); // the part has compared it already
+    }
   }
 }
 
