@@ -504,7 +504,10 @@ export abstract class Session implements HboneSession, frames.FrameHandler, Tunn
     if (tunnel === undefined) return this.countIdleFrame();
     const code = errorCodeName(payload.readUInt32BE(0));
     const retriable = code === 'REFUSED_STREAM';
-    this.loseTunnel(tunnel, new HboneError(code, 'peer', `tunnel reset by the peer: ${code}`, { retriable, wasReset: true }));
+    this.loseTunnel(
+      tunnel,
+      new HboneError(code, 'peer', `tunnel reset by the peer: ${code}`, { retriable, wasReset: true }),
+    );
     if (this.role === 'server' && !tunnel.answered) this.chargeEarlyEnd();
     return undefined;
   }

@@ -53,6 +53,8 @@ export class Tunnel implements InboundTunnel {
   sendWindow: number;
   /** What the peer may still send. */
   receiveWindow: number;
+  /** Of messages: carries raw bytes after all (CONNECT), each direction with an end of its own. */
+  raw = false;
   /** HEADERS, whole frames, that end our direction; undefined: it ends with DATA. */
   trailers: Uint8Array | undefined = undefined;
   /** Received and not yet consumed. */
