@@ -1,5 +1,6 @@
 // Every resource in its encoded form, kept in step with the derivation: what streams send from. A resource is encoded
-// once when it changed, for all proxies; a first push of everything is one buffer that all of them share.
+// once when it changed and somebody wants it, for all proxies; a first push of everything is one buffer that all of them
+// share. A change of very many is encoded a slice a turn, so that nobody else waits for it.
 
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { Ambient } from '../../derive/ambient.ts';
@@ -29,6 +30,38 @@ export interface Item {
   /** The bytes inside `Any`. */
   readonly value: Uint8Array;
 }
+
+type Encoded = Omit<Item, 'name'>;
+
+/** Encodes itself when it is first asked for its bytes. */
+class LazyItem implements Item {
+  readonly name: string;
+  #encode: (() => Encoded) | undefined;
+  #encoded: Encoded | undefined;
+
+  constructor(name: string, encode: () => Encoded) {
+    this.name = name;
+    this.#encode = encode;
+  }
+
+  get version(): string {
+    return this.encoded().version;
+  }
+  get value(): Uint8Array {
+    return this.encoded().value;
+  }
+
+  encoded(): Encoded {
+    if (this.#encode !== undefined) {
+      this.#encoded = this.#encode();
+      this.#encode = undefined; // what it was made from may go
+    }
+    return this.#encoded as Encoded;
+  }
+}
+
+/** Encoded in one turn: some 5 ms. */
+const SLICE = 256;
 
 const field = (number: number, type: WireType): number => (number << 3) | type;
 const BYTES = WireType.LengthDelimited;
@@ -66,7 +99,10 @@ export function encodeHead(typeUrl: string, version: string, nonce: string, remo
 /** The resources of one type. */
 export class Inventory {
   readonly typeUrl: ServedType;
-  readonly #items = new Map<string, Item>();
+  readonly #items = new Map<string, LazyItem>();
+  /** Not encoded yet, as far as is known. */
+  #raw = new Set<LazyItem>();
+  #encoding: Promise<void> | undefined;
   #whole: Uint8Array | undefined;
 
   constructor(typeUrl: ServedType) {
@@ -83,13 +119,49 @@ export class Inventory {
     return this.#items.values();
   }
 
-  set(item: Item): void {
-    this.#items.set(item.name, item);
-    this.#whole = undefined;
+  set(name: string, encode: () => Encoded): void {
+    this.#forget(name);
+    const item = new LazyItem(name, encode);
+    this.#items.set(name, item);
+    this.#raw.add(item);
   }
   delete(name: string): void {
+    this.#forget(name);
     this.#items.delete(name);
+  }
+  #forget(name: string): void {
+    const before = this.#items.get(name);
+    if (before !== undefined) this.#raw.delete(before);
     this.#whole = undefined;
+  }
+
+  /** Resolves when everything is encoded: at once, or after as many turns as it takes; streams wait for it together. */
+  encoded(): Promise<void> | undefined {
+    if (this.#encoding === undefined && this.#raw.size > 0) {
+      if (this.#raw.size <= SLICE) this.#encodeSlice();
+      else this.#encoding = this.#encodeAll();
+    }
+    return this.#encoding;
+  }
+
+  async #encodeAll(): Promise<void> {
+    try {
+      while (this.#raw.size > 0) {
+        this.#encodeSlice();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    } finally {
+      this.#encoding = undefined;
+    }
+  }
+
+  #encodeSlice(): void {
+    let left = SLICE;
+    for (const item of this.#raw) {
+      item.encoded();
+      this.#raw.delete(item);
+      if (--left === 0) return;
+    }
   }
 
   /** Every resource, encoded for a response; made once and shared until something changes. */
@@ -180,13 +252,13 @@ export class Inventories {
     return changed;
   }
 
-  #follow<T>(from: Collection<T>, into: Inventory, encode: (value: T) => Omit<Item, 'name'>): void {
+  #follow<T>(from: Collection<T>, into: Inventory, encode: (value: T) => Encoded): void {
     const apply = (changes: Iterable<Pick<Change<T>, 'key' | 'now'>>): void => {
       const names = this.#changed.get(into.typeUrl) ?? [];
       this.#changed.set(into.typeUrl, names);
       for (const { key, now } of changes) {
         if (now === undefined) into.delete(key);
-        else into.set({ name: key, ...encode(now) });
+        else into.set(key, () => encode(now));
         names.push(key);
       }
     };
@@ -195,4 +267,4 @@ export class Inventories {
   }
 }
 
-const versioned = (value: Uint8Array): Omit<Item, 'name'> => ({ version: addressVersion(value), value });
+const versioned = (value: Uint8Array): Encoded => ({ version: addressVersion(value), value });

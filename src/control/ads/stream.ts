@@ -195,6 +195,7 @@ export class ProxyStream implements Receiver {
 
   async #send(type: ServedType): Promise<boolean> {
     const state = this.types.get(type);
+    if (state !== undefined) await this.#context.inventories.of(type)?.encoded();
     const batch = this.#over ? undefined : state?.subscription.next();
     if (state === undefined || batch === undefined) return false;
     const { metrics, clock, version } = this.#context;
