@@ -17,7 +17,14 @@ import type { Visibility } from './objects/mesh.ts';
 import type { Meta } from './objects/meta.ts';
 import type { KubeService, ServicePort } from './objects/service.ts';
 import { type Labels, looseBoolean } from './read.ts';
-import { type Binding, canaryOf, ingressUsesWaypoint, type WaypointWorld, waypointKey } from './waypoint.ts';
+import {
+  type Binding,
+  canaryOf,
+  ingressUsesWaypoint,
+  type WaypointWorld,
+  waypointAddress,
+  waypointKey,
+} from './waypoint.ts';
 
 /** A service with what is needed to find its workloads and to report on it. */
 export interface ServiceInfo {
@@ -86,7 +93,15 @@ interface BoundFields {
 
 function waypointFields(get: Reader, world: WaypointWorld, object: Meta, { binding, namespace }: Bound): BoundFields {
   if (binding.kind !== 'bound')
-    return { fields: { waypoint: undefined, weightedWaypoints: [], ingressUseWaypoint: false }, waypoints: [] };
+    return {
+      fields: {
+        waypoint: waypointAddress(binding),
+        weightedWaypoints: [],
+        ingressUseWaypoint:
+          binding.kind === 'refused' && binding.failsClosed && (ingressUsesWaypoint(object, namespace) ?? false),
+      },
+      waypoints: [],
+    };
   const canary = canaryOf(get, world, object, binding.waypoint);
   return {
     fields: {

@@ -44,7 +44,15 @@ export type RefusedReason =
 export type Binding =
   | { readonly kind: 'unbound' }
   | { readonly kind: 'bound'; readonly waypoint: Waypoint }
-  | { readonly kind: 'refused'; readonly reason: RefusedReason; readonly message: string };
+  | {
+      readonly kind: 'refused';
+      readonly reason: RefusedReason;
+      readonly message: string;
+      /** `<namespace>/<name>` of what was asked for. */
+      readonly wanted: string;
+      /** The object insists on its waypoint: connections are refused. Otherwise they go direct, as in Istio. */
+      readonly failsClosed: boolean;
+    };
 
 const UNBOUND: Binding = { kind: 'unbound' };
 
@@ -138,21 +146,48 @@ function admits(get: Reader, world: WaypointWorld, waypoint: Waypoint, namespace
   }
 }
 
-const refused = (reason: RefusedReason, message: string): Binding => ({ kind: 'refused', reason, message });
+const refused = (wanted: string, reason: RefusedReason, message: string): Binding => ({
+  kind: 'refused',
+  reason,
+  message,
+  wanted,
+  failsClosed: false,
+});
+
+/** Whether the annotation of an object, else of its namespace, insists on the waypoint. Any other word does not. */
+export const insistsOnWaypoint = (get: Reader, world: WaypointWorld, object: Labelled): boolean =>
+  (object.annotations?.[ANNOTATION.waypointPolicy] ??
+    get.one(world.namespaces, object.namespace)?.annotations[ANNOTATION.waypointPolicy]) === 'required';
+
+const closedIf = (closed: boolean, binding: Binding): Binding =>
+  closed && binding.kind === 'refused' ? { ...binding, failsClosed: true } : binding;
+
+/**
+ * Where a node proxy is sent. An object that insists on a waypoint that it cannot have is sent to a name that never
+ * exists (RFC 2606): a proxy that knows no such waypoint refuses the connection, whoever made the proxy.
+ */
+export function waypointAddress(binding: Binding): GatewayAddress | undefined {
+  if (binding.kind === 'bound') return binding.waypoint.address;
+  if (binding.kind === 'unbound' || !binding.failsClosed) return undefined;
+  const [namespace = '', name = ''] = binding.wanted.split('/');
+  const hostname = `${name}.${namespace}.unavailable-waypoint.invalid`;
+  return { destination: { kind: 'hostname', namespace, hostname }, hbonePort: HBONE_PORT };
+}
 
 function attach(get: Reader, world: WaypointWorld, key: string, namespace: string): Binding {
   const waypoint = get.one(world.waypoints, key);
   if (waypoint === undefined)
-    return refused('WaypointIsNotReady', `waypoint ${key} does not exist or has no address yet; traffic goes direct`);
+    return refused(key, 'WaypointIsNotReady', `waypoint ${key} does not exist or has no address yet`);
   if (!admits(get, world, waypoint, namespace))
     return refused(
+      key,
       'AttachmentDenied',
       `waypoint ${key} does not admit namespace ${namespace}: see allowedRoutes of its HBONE listener`,
     );
   return { kind: 'bound', waypoint };
 }
 
-type Labelled = Pick<Meta, 'namespace' | 'labels'>;
+type Labelled = Pick<Meta, 'namespace' | 'labels'> & Partial<Pick<Meta, 'annotations'>>;
 
 function target(get: Reader, world: WaypointWorld, object: Labelled): { own: boolean; binding: Binding } {
   const own = primaryIn(object.labels, object.namespace);
@@ -165,6 +200,7 @@ function target(get: Reader, world: WaypointWorld, object: Labelled): { own: boo
 
 const unsupported = (waypoint: Waypoint, kind: 'service' | 'workload'): Binding =>
   refused(
+    waypointKey(waypoint),
     'UnsupportedTrafficType',
     `waypoint ${waypointKey(waypoint)} takes ${waypoint.traffic} traffic, not ${kind} traffic: see its label ${LABEL.waypointFor}`,
   );
@@ -174,6 +210,11 @@ const takes = (waypoint: Waypoint, kind: 'service' | 'workload'): boolean =>
 
 /** @param confined  the object is visible to its own namespace alone, and so must its waypoint be */
 export function bindService(get: Reader, world: WaypointWorld, object: Labelled, confined = false): Binding {
+  const binding = tryService(get, world, object, confined);
+  return binding.kind === 'refused' ? closedIf(insistsOnWaypoint(get, world, object), binding) : binding;
+}
+
+function tryService(get: Reader, world: WaypointWorld, object: Labelled, confined: boolean): Binding {
   if (MANAGED_GATEWAYS.has(object.labels[LABEL.gatewayManaged] ?? '')) return UNBOUND;
   const { binding } = target(get, world, object);
   if (binding.kind !== 'bound') return binding;
@@ -181,18 +222,23 @@ export function bindService(get: Reader, world: WaypointWorld, object: Labelled,
   if (!takes(waypoint, 'service')) return unsupported(waypoint, 'service');
   if (confined && waypoint.namespace !== object.namespace)
     return refused(
+      waypointKey(waypoint),
       'CrossNamespaceWaypointForbidden',
       `waypoint ${waypointKey(waypoint)} is in another namespace, but this ServiceEntry is visible to its own only`,
     );
   return binding;
 }
 
-/** A namespace-wide waypoint for services is no error for its pods: they are simply not bound. */
+/**
+ * A namespace-wide waypoint for services is no error for its pods: they are simply not bound. That is also why only a
+ * pod with a label of its own can insist: of a waypoint that is not there nobody knows what it would take.
+ */
 export function bindWorkload(get: Reader, world: WaypointWorld, object: Labelled): Binding {
   if (MANAGED_GATEWAYS.has(object.labels[LABEL.gatewayManaged] ?? '')) return UNBOUND;
   const { own, binding } = target(get, world, object);
-  if (binding.kind !== 'bound' || takes(binding.waypoint, 'workload')) return binding;
-  return own ? unsupported(binding.waypoint, 'workload') : UNBOUND;
+  const closed = own && binding.kind !== 'unbound' && insistsOnWaypoint(get, world, object);
+  if (binding.kind !== 'bound' || takes(binding.waypoint, 'workload')) return closedIf(closed, binding);
+  return own ? closedIf(closed, unsupported(binding.waypoint, 'workload')) : UNBOUND;
 }
 
 /** The waypoint that a pod is an instance of, if any. */

@@ -1,7 +1,7 @@
 // Pods, WorkloadEntries, inline ServiceEntry endpoints and hand-written EndpointSlices -> the model's workloads.
 
 import { DEFAULT_TRUST_DOMAIN } from '../model/identity.ts';
-import type { PolicyKey, PortMapping, TunnelProtocol, Workload } from '../model/workload.ts';
+import type { GatewayAddress, PolicyKey, PortMapping, TunnelProtocol, Workload } from '../model/workload.ts';
 import { serviceKey } from '../model/workload.ts';
 import { entryMembership, podMembership } from './membership.ts';
 import { ANNOTATION, LABEL } from './names.ts';
@@ -11,7 +11,7 @@ import type { Pod } from './objects/pod.ts';
 import { canonicalService, workloadName } from './owner.ts';
 import type { Labels } from './read.ts';
 import type { ServiceInfo } from './service.ts';
-import type { ApplicationTunnel, Waypoint } from './waypoint.ts';
+import type { ApplicationTunnel } from './waypoint.ts';
 
 /** The same for every workload of a cluster. */
 export interface ClusterContext {
@@ -24,7 +24,7 @@ export interface ClusterContext {
 export interface Surroundings {
   readonly services: readonly ServiceInfo[];
   readonly policies: readonly PolicyKey[];
-  readonly waypoint: Waypoint | undefined;
+  readonly waypoint: GatewayAddress | undefined;
   readonly applicationTunnel: ApplicationTunnel | undefined;
 }
 
@@ -65,7 +65,7 @@ export function fromPod(
     ...tunnel(pod.labels, pod.annotations),
     ...common(cluster),
     serviceAccount: pod.serviceAccount || 'default',
-    waypoint: around.waypoint?.address,
+    waypoint: around.waypoint,
     node: pod.node,
     ...canonicalService(pod.labels, name),
     workloadType: 'pod',
@@ -105,7 +105,7 @@ const fromPoint = (
   hostname: point.ip === undefined ? point.address : '',
   network: point.network || cluster.network,
   serviceAccount: point.serviceAccount,
-  waypoint: around.waypoint?.address,
+  waypoint: around.waypoint,
   node: '',
   workloadType: 'pod',
   applicationTunnel: around.applicationTunnel,

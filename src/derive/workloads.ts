@@ -12,7 +12,7 @@ import type { Labels } from './read.ts';
 import type { Scope, Settings } from './scope.ts';
 import { kubeHostname, type ServiceInfo } from './service.ts';
 import type { Offer } from './services.ts';
-import { bindWorkload, instanceOf, type Waypoint } from './waypoint.ts';
+import { bindWorkload, instanceOf, type Waypoint, waypointAddress } from './waypoint.ts';
 import { fromInlineEndpoint, fromLooseEndpoints, fromPod, fromWorkloadEntry, type Surroundings } from './workload.ts';
 
 const DNS_RESOLUTIONS: ReadonlySet<string> = new Set(['DNS', 'DNS_ROUND_ROBIN', 'DYNAMIC_DNS']);
@@ -48,20 +48,19 @@ export function deriveWorkloads(
 
   const around = (
     get: Reader,
-    object: Pick<Meta, 'namespace' | 'labels'>,
+    object: Pick<Meta, 'namespace' | 'labels'> & Partial<Pick<Meta, 'annotations'>>,
     services: readonly ServiceInfo[],
     keysFor: (get: Reader, namespace: string, labels: Labels) => readonly string[],
     policyLabels: Labels = object.labels,
   ): Surroundings => {
     const instance = instanceOf(get, offer.waypoints, object);
     const binding = instance === undefined ? bindWorkload(get, offer.waypoints, object) : undefined;
-    const waypoint = binding?.kind === 'bound' ? binding.waypoint : undefined;
-    const inFront: Waypoint[] = waypoint === undefined ? [] : [waypoint];
+    const inFront: Waypoint[] = binding?.kind === 'bound' ? [binding.waypoint] : [];
     for (const info of services) if (info.binding.kind === 'bound') inFront.push(info.binding.waypoint);
     return {
       services,
       policies: [...keysFor(get, object.namespace, policyLabels), ...rules.keysForWaypoints(get, inFront)],
-      waypoint,
+      waypoint: binding && waypointAddress(binding),
       applicationTunnel: instance?.inbound,
     };
   };

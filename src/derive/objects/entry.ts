@@ -141,7 +141,7 @@ export function parseServiceEntry(object: Json): ServiceEntry {
 
 /** Labels stand in the metadata and in the spec; the spec's win. */
 export function parseWorkloadEntry(object: Json): WorkloadEntry {
-  const meta = parseMeta(object, [ANNOTATION.redirection]);
+  const meta = parseMeta(object, [ANNOTATION.redirection, ANNOTATION.waypointPolicy]);
   const point = parsePoint(record(object.spec));
   return {
     ...meta,

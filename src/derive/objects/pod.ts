@@ -58,7 +58,7 @@ export function parsePod(object: Json): Pod {
     return condition.type === 'Ready' && condition.status === 'True';
   });
   return {
-    ...parseMeta(object, [ANNOTATION.redirection]),
+    ...parseMeta(object, [ANNOTATION.redirection, ANNOTATION.waypointPolicy]),
     uid: text(metadata.uid),
     ips: parseIps(status),
     node: text(spec.nodeName),

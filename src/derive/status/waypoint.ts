@@ -11,6 +11,8 @@ export interface BoundDetails {
   /** The label that sends ingress traffic through the waypoint; undefined: not there. */
   readonly ingress: boolean | undefined;
   readonly canaryProblem: string | undefined;
+  /** Without the waypoint connections are refused. */
+  readonly required: boolean;
 }
 
 /** No condition at all when no waypoint was asked for. */
@@ -21,7 +23,13 @@ export function waypointBound(binding: Binding, details?: BoundDetails): readonl
       return [];
     case 'refused':
       return [
-        { type, status: 'False', reason: binding.reason, message: binding.message, observedGeneration: undefined },
+        {
+          type,
+          status: 'False',
+          reason: binding.reason,
+          message: `${binding.message}; ${binding.failsClosed ? `connections are refused: annotation ${ANNOTATION.waypointPolicy} is required` : 'traffic goes direct'}`,
+          observedGeneration: undefined,
+        },
       ];
     default: {
       const parts = [`bound to waypoint ${waypointKey(binding.waypoint)}`];
@@ -29,6 +37,8 @@ export function waypointBound(binding: Binding, details?: BoundDetails): readonl
       if (details?.ingress === false)
         parts.push('ingress traffic does not go through it: label istio.io/ingress-use-waypoint is not true');
       if (details?.canaryProblem !== undefined) parts.push(`no canary: ${details.canaryProblem}`);
+      if (details?.required === true)
+        parts.push(`connections are refused without it: annotation ${ANNOTATION.waypointPolicy} is required`);
       const message = parts.join('; ');
       return [{ type, status: 'True', reason: 'WaypointAccepted', message, observedGeneration: undefined }];
     }
