@@ -1,16 +1,31 @@
 // Writes conditions: whatever the derivation reports as different from what an object says, by server-side apply under
 // the field managers that Istio uses. Only the leader runs it.
 
+import { equal } from '../derive/graph/equal.ts';
 import type { Collection } from '../derive/graph/graph.ts';
 import type { Condition } from '../derive/objects/meta.ts';
-import type { StatusFields, StatusKind, StatusReport, Wanted } from '../derive/status/report.ts';
+import type { FoundParent } from '../derive/objects/route.ts';
+import { type Json, list, record, text } from '../derive/read.ts';
+import {
+  OWN_CONTROLLERS,
+  type StatusFields,
+  type StatusKind,
+  type StatusReport,
+  type Wanted,
+  type WantedParent,
+} from '../derive/status/report.ts';
 import {
   AUTHORIZATION_POLICIES,
   apiVersionOf,
+  BACKEND_TLS_POLICIES,
   GATEWAY_CLASSES,
   GATEWAYS,
+  GRPC_ROUTES,
+  HTTP_ROUTES,
   SERVICE_ENTRIES,
   SERVICES,
+  TCP_ROUTES,
+  TLS_ROUTES,
   WORKLOAD_ENTRIES,
 } from '../kube/client/resources.ts';
 import { type KubeClient, KubeError, type KubeObject, type Resource } from '../kube/client/types.ts';
@@ -28,6 +43,11 @@ const RESOURCES: Readonly<Record<StatusKind, Resource>> = {
   AuthorizationPolicy: AUTHORIZATION_POLICIES as Resource,
   GatewayClass: GATEWAY_CLASSES as Resource,
   Gateway: GATEWAYS as Resource,
+  HTTPRoute: HTTP_ROUTES as Resource,
+  GRPCRoute: GRPC_ROUTES as Resource,
+  TLSRoute: TLS_ROUTES as Resource,
+  TCPRoute: TCP_ROUTES as Resource,
+  BackendTLSPolicy: BACKEND_TLS_POLICIES as Resource,
 };
 
 /** Conditions with the time of their last change, kept while their status stays. */
@@ -44,8 +64,29 @@ const stamped = (wanted: readonly Wanted[], found: readonly Condition[], now: st
     };
   });
 
-function bodyOf(fields: StatusFields, now: string): object {
+/** @param present  the entries of the list as it is; those of other controllers stay */
+function parentsBody(
+  refField: string,
+  wanted: readonly WantedParent[],
+  found: readonly FoundParent[],
+  present: readonly Json[],
+  now: string,
+): readonly object[] {
+  const others = present.filter(({ controllerName }) => !OWN_CONTROLLERS.has(text(controllerName)));
+  const ours = wanted.map(({ ref, controllerName, conditions }) => {
+    const before = found.find((each) => each.controllerName === controllerName && equal(each.ref, ref));
+    return { [refField]: ref, controllerName, conditions: stamped(conditions, before?.conditions ?? [], now) };
+  });
+  return [...others, ...ours];
+}
+
+function bodyOf(fields: StatusFields, present: Json, now: string): object {
   if (fields.kind === 'GatewayClass') return { supportedFeatures: fields.wanted.map((name) => ({ name })) };
+  if (fields.kind !== 'Gateway') {
+    const refField = fields.kind === 'parents' ? 'parentRef' : 'ancestorRef';
+    const entries = list(present[fields.kind]).map(record);
+    return { [fields.kind]: parentsBody(refField, fields.wanted, fields.found, entries, now) };
+  }
   const { wanted, found } = fields;
   return {
     addresses: wanted.addresses,
@@ -58,16 +99,30 @@ function bodyOf(fields: StatusFields, now: string): object {
   };
 }
 
-/** The object to apply. A status without conditions lets go of those that were applied before. */
-export function statusBody(report: StatusReport, nowMs: number): KubeObject & { status: unknown } {
+/**
+ * The object to apply. A status without conditions lets go of those that were applied before.
+ * @param present  the object as it is, for lists that others write, too: it is only applied to this version
+ */
+export function statusBody(
+  report: StatusReport,
+  nowMs: number,
+  present?: KubeObject,
+): KubeObject & { status: unknown } {
   const { kind, namespace, name, wanted, found, fields } = report;
   const now = new Date(nowMs).toISOString().replace(/\.[0-9]+Z$/, 'Z');
   const conditions = stamped(wanted, found, now);
   return {
     apiVersion: apiVersionOf(RESOURCES[kind]),
     kind,
-    metadata: { name, ...(namespace === '' ? {} : { namespace }) },
-    status: { ...(conditions.length > 0 && { conditions }), ...(fields && bodyOf(fields, now)) },
+    metadata: {
+      name,
+      ...(namespace === '' ? {} : { namespace }),
+      ...(present?.metadata?.resourceVersion !== undefined && { resourceVersion: present.metadata.resourceVersion }),
+    },
+    status: {
+      ...(conditions.length > 0 && { conditions }),
+      ...(fields && bodyOf(fields, record(record(present).status), now)),
+    },
   };
 }
 
@@ -114,11 +169,21 @@ export class StatusWriter {
     if (report === undefined) return;
     const { kind, name, namespace, manager } = report;
     try {
-      await kube.patch(RESOURCES[kind], name, namespace || undefined, 'apply', statusBody(report, clock.nowMs()), {
-        subresource: 'status',
-        fieldManager: manager,
-        force: true,
-      });
+      const isShared = report.fields?.kind === 'parents' || report.fields?.kind === 'ancestors';
+      const present = isShared ? await kube.get(RESOURCES[kind], name, namespace || undefined) : undefined;
+      if (isShared && present === undefined) return;
+      await kube.patch(
+        RESOURCES[kind],
+        name,
+        namespace || undefined,
+        'apply',
+        statusBody(report, clock.nowMs(), present),
+        {
+          subresource: 'status',
+          fieldManager: manager,
+          force: true,
+        },
+      );
     } catch (error) {
       if (error instanceof KubeError && error.code === 404) return; // gone, and the report will follow
       throw error;

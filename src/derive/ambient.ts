@@ -3,6 +3,8 @@
 //   inputs -> scope -> waypoints -> bindings -> services ----> by host name --> workloads
 //                  \-> policies (authorization, converted, static) ----------/
 //
+//   gateways planned -> routes -> gateways reported -> proxies
+//
 // Reads top to bottom in the order in which things are computed.
 
 import type { Policy } from '../model/policy.ts';
@@ -13,7 +15,10 @@ import { type Collection, Graph, type Index } from './graph/graph.ts';
 import { Inputs } from './inputs.ts';
 import type { ServiceEntry } from './objects/entry.ts';
 import { derivePolicies } from './policies.ts';
+import { deriveProxies, type Proxies } from './proxies.ts';
 import { deriveReports } from './reports.ts';
+import type { ProxyRoute } from './routes/translate.ts';
+import { deriveRoutes } from './routes.ts';
 import { type ScopeOptions, scopeOf } from './scope.ts';
 import { deriveServices } from './services.ts';
 import type { StatusReport } from './status/report.ts';
@@ -55,6 +60,9 @@ export interface Ambient {
   /** The ServiceEntries that this control plane looks after. */
   readonly serviceEntries: Collection<ServiceEntry>;
   readonly gateways: Gateways;
+  /** What L7 proxies route by, by `<proxy> <name of the resource>`. */
+  readonly routes: Collection<ProxyRoute>;
+  readonly proxies: Proxies;
   /** Statuses that should be written. */
   readonly reports: Collection<StatusReport>;
   /** By `<network>/<ip>`. */
@@ -77,9 +85,12 @@ export function deriveAmbient(options: AmbientOptions = DEFAULT_AMBIENT_OPTIONS)
   const services = graph.deriveMany('addressServices', offer.infos, (_get, { service }) => [
     [serviceKey(service), service],
   ]);
-  const attachedRoutes: Collection<number> = graph.source('attachedRoutes');
   const planned = planGateways(graph, scope, inputs, options);
-  const gateways = deriveGateways(graph, scope, planned, options, attachedRoutes);
+  const routes = deriveRoutes(graph, scope, inputs, offer, planned, options.clusterDomain);
+  const gateways = deriveGateways(graph, scope, planned, options, routes.attachedRoutes);
+  const workloadsByService = workloads.index('byService', (workload) => [...workload.services.keys()]);
+  const behind = { byService: workloadsByService };
+  const proxies = deriveProxies(graph, scope, inputs, offer, planned, routes, behind, options.clusterDomain);
   return {
     graph,
     inputs,
@@ -88,9 +99,15 @@ export function deriveAmbient(options: AmbientOptions = DEFAULT_AMBIENT_OPTIONS)
     policies: rules.policies,
     serviceEntries: scope.entries,
     gateways,
-    reports: deriveReports(graph, scope, inputs.sources.gatewayclasses, offer, rules, [gateways.reports]),
+    routes: routes.proxyRoutes,
+    proxies,
+    reports: deriveReports(graph, scope, inputs.sources.gatewayclasses, offer, rules, [
+      gateways.reports,
+      routes.reports,
+      proxies.backendTls.reports,
+    ]),
     workloadsByAddress: workloads.index('byAddress', workloadAliases),
-    workloadsByService: workloads.index('byService', (workload) => [...workload.services.keys()]),
+    workloadsByService,
     workloadsByNode: workloads.index('byNode', ({ node }) => (node === '' ? [] : [node])),
     servicesByAddress: services.index('byAddress', serviceAliases),
   };

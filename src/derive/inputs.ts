@@ -1,6 +1,7 @@
 // Where Kubernetes objects enter the derivation: one source a kind, each holding the parsed, reduced form.
 
 import type { Graph, Source } from './graph/graph.ts';
+import type { FetchedKeys } from './l7-security/tokens.ts';
 import { type BackendTlsPolicy, parseBackendTlsPolicy } from './objects/backend-tls-policy.ts';
 import {
   type EndpointSlice,
@@ -102,6 +103,8 @@ export class Inputs {
   readonly sources: Sources;
   /** Under the key `''`. */
   readonly mesh: Source<MeshConfig>;
+  /** Keys of tokens as they were fetched last, by the name of their source. */
+  readonly tokenKeys: Source<FetchedKeys>;
   private readonly setters: Readonly<Record<InputKind, (key: string, object: Json | undefined) => void>>;
 
   constructor(graph: Graph) {
@@ -134,6 +137,7 @@ export class Inputs {
     };
     this.sources = sources;
     this.mesh = graph.source('mesh');
+    this.tokenKeys = graph.source('tokenKeys');
     this.mesh.set('', DEFAULT_MESH_CONFIG);
     this.setters = {
       namespaces: setter(sources.namespaces, parseNamespace),

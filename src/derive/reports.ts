@@ -2,7 +2,6 @@
 
 import { SUPPORTED_FEATURES } from './gateway/role.ts';
 import type { Collection, Graph, Reader } from './graph/graph.ts';
-import { BUILT_IN_CLASSES } from './names.ts';
 import type { GatewayClass } from './objects/gateway.ts';
 import type { Condition, Meta } from './objects/meta.ts';
 import { metaKey } from './objects/meta.ts';
@@ -12,6 +11,7 @@ import type { Offer } from './services.ts';
 import { waypointAccepted, ztunnelAccepted } from './status/policy.ts';
 import {
   type FieldManager,
+  OWN_CONTROLLERS,
   reportUnlessEqual,
   type StatusKind,
   type StatusReport,
@@ -19,7 +19,7 @@ import {
 } from './status/report.ts';
 import { type TargetWorld, targetOutcomes } from './status/targets.ts';
 import { type BoundDetails, visibilityApplied, waypointBound, waypointMissing } from './status/waypoint.ts';
-import { type Binding, bindWorkload, canaryOf, ingressUsesWaypoint } from './waypoint.ts';
+import { type Binding, bindWorkload, canaryOf, ingressUsesWaypoint, insistsOnWaypoint } from './waypoint.ts';
 
 type Reports = readonly (readonly [string, StatusReport])[];
 
@@ -35,7 +35,6 @@ function report(
 }
 
 const UNBOUND: Binding = { kind: 'unbound' };
-const OWN_CONTROLLERS: ReadonlySet<string> = new Set(Object.values(BUILT_IN_CLASSES));
 
 /** @param others  reports that are derived elsewhere */
 export function deriveReports(
@@ -52,6 +51,7 @@ export function deriveReports(
       : {
           ingress: ingressUsesWaypoint(object, get.one(scope.namespaces, object.namespace)),
           canaryProblem: canaryOf(get, offer.waypoints, object, binding.waypoint).problem,
+          required: insistsOnWaypoint(get, offer.waypoints, object),
         };
 
   const onServices = graph.deriveMany('serviceReports', scope.services, (get, service, key) => {

@@ -12,6 +12,8 @@ import { kubeHostname } from '../service.ts';
 /** What routes need of a service. */
 export interface RoutableService {
   readonly key: string;
+  /** `<kind>/<namespace>/<name>` */
+  readonly object: string;
   readonly namespace: string;
   readonly hostname: string;
   readonly canonical: boolean;
@@ -52,7 +54,7 @@ function hostnameOf(group: string, kind: string, name: string, namespace: string
 }
 
 /** A host name may be known in several namespaces: that of the route first, then the one that counts for all. */
-function findByHost(
+export function findByHost(
   get: Reader,
   world: BackendWorld,
   hostname: string,

@@ -2,17 +2,9 @@
 // Source: Gateway API, RouteConditionType; Istio: ResolvedWaypoints is always True, its message tells.
 
 import type { Route } from '../objects/route.ts';
-import type { Json } from '../read.ts';
-import type { Wanted } from '../status/report.ts';
+import type { Wanted, WantedParent } from '../status/report.ts';
 import type { ParentOutcome } from './parents.ts';
 import type { Resolution, RouteOutcome } from './translate.ts';
-
-/** One entry of `status.parents` or `status.ancestors`. */
-export interface WantedParent {
-  readonly ref: Json;
-  readonly controllerName: string;
-  readonly conditions: readonly Wanted[];
-}
 
 const MOST_MESSAGES = 8;
 

@@ -8,14 +8,15 @@ import type { Collection, Index, Reader } from '../graph/graph.ts';
 import { selects } from '../labels.ts';
 import { MESH_CONTROLLER } from '../names.ts';
 import type { Namespace } from '../objects/cluster.ts';
-import type { AllowedNamespaces, Gateway } from '../objects/gateway.ts';
+import type { AllowedNamespaces } from '../objects/gateway.ts';
 import type { ParentRef, Route } from '../objects/route.ts';
-import type { ServiceInfo } from '../service.ts';
+import type { RoutableService } from './backends.ts';
 import { ANY_HOST, intersectHosts, isTakenBy } from './hosts.ts';
 
 /** A Gateway of ours with what became of its listeners. */
 export interface ParentGateway {
-  readonly gateway: Gateway;
+  readonly namespace: string;
+  readonly name: string;
   readonly role: GatewayRole;
   readonly verdicts: readonly ListenerVerdict[];
 }
@@ -25,7 +26,7 @@ export interface ParentWorld {
   readonly gateways: Collection<ParentGateway>;
   readonly namespaces: Collection<Namespace>;
   /** Services by `<kind>/<namespace>/<name>` of their object. */
-  readonly servicesByObject: Index<ServiceInfo>;
+  readonly servicesByObject: Index<RoutableService>;
   /** Keys of the waypoints before a service, by the service's key. */
   readonly waypointsOf: Collection<readonly string[]>;
 }
@@ -55,10 +56,17 @@ export interface ParentOutcome {
   readonly waypoints: string | undefined;
 }
 
-function admits(get: Reader, world: ParentWorld, allowed: AllowedNamespaces, own: string, namespace: string): boolean {
+/** Whether a listener in namespace `own` takes routes of `namespace`. */
+export function admits(
+  get: Reader,
+  namespaces: Collection<Namespace>,
+  allowed: AllowedNamespaces,
+  own: string,
+  namespace: string,
+): boolean {
   if (allowed.from === 'All') return true;
   if (allowed.from === 'Same') return own === namespace;
-  const labels = get.one(world.namespaces, namespace)?.labels;
+  const labels = get.one(namespaces, namespace)?.labels;
   return labels !== undefined && allowed.selector !== undefined && selects(allowed.selector, labels);
 }
 
@@ -66,7 +74,7 @@ type Refusal = NonNullable<ParentOutcome['refused']>;
 const refuse = (reason: RefusedParent, message: string): Refusal => ({ reason, message });
 
 /** Host names of other listeners that could take the requests of this one. */
-const besides = (verdicts: readonly ListenerVerdict[], { listener }: ListenerVerdict): readonly string[] =>
+export const besides = (verdicts: readonly ListenerVerdict[], { listener }: ListenerVerdict): readonly string[] =>
   verdicts.flatMap((other) =>
     other.listener !== listener &&
     other.usable &&
@@ -80,7 +88,7 @@ function atGateway(get: Reader, world: ParentWorld, route: Route, ref: ParentRef
   const key = `${ref.namespace}/${ref.name}`;
   const parent = get.one(world.gateways, key);
   if (parent === undefined) return undefined;
-  const { gateway, role, verdicts } = parent;
+  const { role, verdicts } = parent;
   const outcome = (
     refused: Refusal | undefined,
     attachments: readonly Attachment[] = [],
@@ -108,7 +116,7 @@ function atGateway(get: Reader, world: ParentWorld, route: Route, ref: ParentRef
   const open = named.filter(
     ({ listener, supportedKinds }) =>
       supportedKinds.some(({ group, kind }) => group === 'gateway.networking.k8s.io' && kind === route.kind) &&
-      admits(get, world, listener.allowed, gateway.namespace, route.namespace),
+      admits(get, world.namespaces, listener.allowed, parent.namespace, route.namespace),
   );
   if (open.length === 0)
     return outcome(
@@ -154,9 +162,9 @@ const isEntry = ({ group, kind }: ParentRef): boolean => group === 'networking.i
 const isGateway = ({ group, kind }: ParentRef): boolean => group === 'gateway.networking.k8s.io' && kind === 'Gateway';
 
 /** Undefined: every port; `none`: there is no such port. */
-function portOf({ source }: ServiceInfo, { sectionName, port }: ParentRef): number | 'none' | undefined {
+function portOf({ ports }: RoutableService, { sectionName, port }: ParentRef): number | 'none' | undefined {
   if (sectionName === undefined && port === undefined) return undefined;
-  const found = source.ports.find(
+  const found = ports.find(
     (each) => (sectionName === undefined || each.name === sectionName) && (port === undefined || each.port === port),
   );
   return found?.port ?? 'none';
@@ -186,7 +194,7 @@ function atService(get: Reader, world: ParentWorld, route: Route, ref: ParentRef
   for (const info of infos) {
     const port = portOf(info, ref);
     if (port === 'none') return outcome(refuse('NoMatchingParent', `${what} has no port ${describe(ref)}`));
-    const service = `${info.namespace}/${info.service.hostname}`;
+    const service = info.key;
     const waypoints = get.one(world.waypointsOf, service) ?? [];
     if (waypoints.length === 0) unheld.add(`${what} has no waypoint: clients in ambient mode do not see this route`);
     for (const proxy of waypoints) {

@@ -3,8 +3,11 @@
 
 import type { GatewayStatusParts } from '../gateway/status.ts';
 import { equal } from '../graph/equal.ts';
+import { BUILT_IN_CLASSES } from '../names.ts';
 import type { GatewayFound } from '../objects/gateway.ts';
 import type { Condition } from '../objects/meta.ts';
+import type { FoundParent, RouteKind } from '../objects/route.ts';
+import type { Json } from '../read.ts';
 
 /** A condition to write; the time of its last change is the writer's affair. */
 export interface Wanted {
@@ -21,7 +24,9 @@ export type StatusKind =
   | 'WorkloadEntry'
   | 'AuthorizationPolicy'
   | 'GatewayClass'
-  | 'Gateway';
+  | 'Gateway'
+  | RouteKind
+  | 'BackendTLSPolicy';
 
 /** Who owns the fields, as Istio names them: another Istio release that takes over must find its own. */
 export type FieldManager =
@@ -48,7 +53,35 @@ export interface StatusReport {
 /** What a status holds besides its conditions, as wanted and as found. */
 export type StatusFields =
   | { readonly kind: 'Gateway'; readonly wanted: GatewayStatusParts; readonly found: GatewayFound }
-  | { readonly kind: 'GatewayClass'; readonly wanted: readonly string[]; readonly found: readonly string[] };
+  | { readonly kind: 'GatewayClass'; readonly wanted: readonly string[]; readonly found: readonly string[] }
+  /** `status.parents` of routes, `status.ancestors` of policies: a list that several controllers write. */
+  | {
+      readonly kind: 'parents' | 'ancestors';
+      readonly wanted: readonly WantedParent[];
+      readonly found: readonly FoundParent[];
+    };
+
+/** One entry of `status.parents` or `status.ancestors`. */
+export interface WantedParent {
+  /** As the route names it. */
+  readonly ref: Json;
+  readonly controllerName: string;
+  readonly conditions: readonly Wanted[];
+}
+
+/** Those in whose name this control plane writes; the entries of others are theirs. */
+export const OWN_CONTROLLERS: ReadonlySet<string> = new Set(Object.values(BUILT_IN_CLASSES));
+
+function sameParents(wanted: readonly WantedParent[], found: readonly FoundParent[]): boolean {
+  const ours = found.filter(({ controllerName }) => OWN_CONTROLLERS.has(controllerName));
+  return (
+    wanted.length === ours.length &&
+    wanted.every(({ ref, controllerName, conditions }) => {
+      const before = ours.find((each) => each.controllerName === controllerName && equal(each.ref, ref));
+      return before !== undefined && allAgree(conditions, before.conditions);
+    })
+  );
+}
 
 const agrees = (wanted: Wanted, found: Condition | undefined): boolean =>
   found !== undefined &&
@@ -74,6 +107,7 @@ const allAgree = (wanted: readonly Wanted[], found: readonly Condition[]): boole
 
 function sameFields(fields: StatusFields): boolean {
   if (fields.kind === 'GatewayClass') return equal(fields.wanted, fields.found);
+  if (fields.kind !== 'Gateway') return sameParents(fields.wanted, fields.found);
   const { wanted, found } = fields;
   return (
     equal(wanted.addresses, found.addresses) &&
