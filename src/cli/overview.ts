@@ -5,6 +5,7 @@ import type { IPod } from 'kubernetes-models/v1/Pod';
 import type { IService } from 'kubernetes-models/v1/Service';
 import {
   AUTHORIZATION_POLICIES,
+  GATEWAYS,
   NAMESPACES,
   NODES,
   PEER_AUTHENTICATIONS,
@@ -12,6 +13,7 @@ import {
   SERVICES,
 } from '../kube/client/resources.ts';
 import { type KubeClient, KubeError } from '../kube/client/types.ts';
+import { type GatewayLine, gatewayLine } from './gateways.ts';
 import { age, colours, table } from './output.ts';
 
 export interface Overview {
@@ -35,6 +37,7 @@ export interface Overview {
     readonly policies: number;
   }[];
   readonly services: readonly ServiceLine[];
+  readonly gateways: readonly GatewayLine[];
   /** Pods that should be in the mesh and are not yet, and pods that are not ready, with what is known. */
   readonly troubles: readonly { readonly pod: string; readonly why: string }[];
 }
@@ -57,13 +60,14 @@ const restartsOf = (pod: IPod): number =>
   (pod.status?.containerStatuses ?? []).reduce((sum, c) => sum + c.restartCount, 0);
 
 export async function overviewOf(client: KubeClient, istioNamespace = 'istio-system'): Promise<Overview> {
-  const [nodes, namespaces, services, pods, policies, peers] = await Promise.all([
+  const [nodes, namespaces, services, pods, policies, peers, gateways] = await Promise.all([
     client.list(NODES),
     client.list(NAMESPACES),
     client.list(SERVICES),
     client.list(PODS),
     client.list(AUTHORIZATION_POLICIES).catch(noneIfUnknown),
     client.list(PEER_AUTHENTICATIONS).catch(noneIfUnknown),
+    client.list(GATEWAYS).catch(noneIfUnknown),
   ]);
   const live = pods.items.filter(
     (pod) =>
@@ -110,6 +114,9 @@ export async function overviewOf(client: KubeClient, istioNamespace = 'istio-sys
           !(service.metadata?.namespace === 'default' && service.metadata.name === 'kubernetes'),
       )
       .map((service) => lineOf(service, live))
+      .sort((a, b) => a.namespace.localeCompare(b.namespace) || a.name.localeCompare(b.name)),
+    gateways: gateways.items
+      .map((gateway) => gatewayLine(gateway, services.items))
       .sort((a, b) => a.namespace.localeCompare(b.namespace) || a.name.localeCompare(b.name)),
     troubles: live.flatMap((pod) => troubleOf(pod, modeOf(pod.metadata?.namespace ?? ''))),
   };

@@ -2,6 +2,7 @@
 
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { gatewayTable } from '../gateways.ts';
 import { stateDirOf } from '../home.ts';
 import { openMesh } from '../mesh.ts';
 import type { GlobalOptions } from '../options.ts';
@@ -72,6 +73,10 @@ function inWords(name: string, startedAt: string | undefined, kubeconfig: string
       2,
     ),
     ...(overview.services.length > 0 ? [serviceLines(overview.services)] : []),
+    ...(overview.gateways.length > 0 ? [gatewayTable(overview.gateways)] : []),
+    ...overview.gateways
+      .filter(({ programmed }) => !programmed)
+      .map(({ namespace, name, message }) => `${colours.red('!')} gateway ${namespace}/${name}: ${message}\n`),
     ...(overview.troubles.length > 0
       ? [`${overview.troubles.map((t) => `${colours.red('!')} ${t.pod}: ${t.why}`).join('\n')}\n`]
       : []),

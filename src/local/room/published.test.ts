@@ -10,7 +10,8 @@ import { startInformer } from '../../kube/client/informer.ts';
 import { SERVICES } from '../../kube/client/resources.ts';
 import { MemoryKubeClient } from '../../kube/testing/memory-client.ts';
 import { listenOnHost } from '../host-listener.ts';
-import { candidates, endpointsOf, PUBLISHED_ANNOTATION, Publisher, parsePublished } from './published.ts';
+import { PUBLISHED_ANNOTATION, parsePublished } from '../published-ports.ts';
+import { candidates, endpointsOf, Publisher } from './published.ts';
 
 const LABELS = { 'gateway.istio.io/managed': 'istio.io-gateway-controller' };
 const service = (ports: readonly number[], annotations: Record<string, string> = {}): IService => ({

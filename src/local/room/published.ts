@@ -10,11 +10,8 @@ import type { IService } from 'kubernetes-models/v1/Service';
 import { SERVICES } from '../../kube/client/resources.ts';
 import type { Informer, KubeClient } from '../../kube/client/types.ts';
 import { resetSocket } from '../../platform/linux/sockets.ts';
+import { formatPublished, HOST, PUBLISHED_ANNOTATION, parsePublished } from '../published-ports.ts';
 import { joinSockets } from './join.ts';
-
-/** `<port of the service>=<host>:<port on the host>`, comma-separated. */
-export const PUBLISHED_ANNOTATION = 'ambit.dev/published';
-export const HOST = '127.0.0.1';
 
 const GATEWAY_LABEL = 'gateway.istio.io/managed';
 const GATEWAY_CONTROLLER = 'istio.io-gateway-controller';
@@ -54,17 +51,6 @@ const wantedPorts = (service: IService): readonly number[] =>
   (service.spec?.ports ?? [])
     .filter(({ port, protocol }) => port !== STATUS_PORT && (protocol ?? 'TCP') === 'TCP')
     .map(({ port }) => port);
-
-/** What an annotation remembers: port of the service -> port on the host. */
-export function parsePublished(written: string | undefined): ReadonlyMap<number, number> {
-  const found = new Map<number, number>();
-  for (const item of (written ?? '').split(',')) {
-    const match = /^([0-9]{1,5})=127\.0\.0\.1:([0-9]{1,5})$/.exec(item.trim());
-    const [port, hostPort] = [Number(match?.[1]), Number(match?.[2])];
-    if (match !== null && port >= 1 && port <= 65535 && hostPort >= 1 && hostPort <= 65535) found.set(port, hostPort);
-  }
-  return found;
-}
 
 /** Ports to try on the host: the one before, the service's own, one that is easy to guess, any. */
 export function candidates(port: number, before: number | undefined): readonly number[] {
@@ -154,7 +140,7 @@ export class Publisher {
     const { client } = this.#options;
     const { name = '', namespace } = service.metadata ?? {};
     const ports = [...open].sort(([a], [b]) => a - b);
-    const text = ports.map(([port, { hostPort }]) => `${port}=${HOST}:${hostPort}`).join(',');
+    const text = formatPublished(ports.map(([port, { hostPort }]) => [port, hostPort]));
     if (service.metadata?.annotations?.[PUBLISHED_ANNOTATION] !== text)
       await client.patch(SERVICES, name, namespace, 'merge', {
         metadata: { annotations: { [PUBLISHED_ANNOTATION]: text } },
