@@ -2,6 +2,7 @@
 // Pure; every problem is reported, not only the first.
 
 import { looseBoolean } from '../derive/read.ts';
+import { type Cidr, parseCidr } from '../model/ip.ts';
 import { CONTROL_PLANE_METRICS_PORT, CONTROL_PLANE_PORT } from '../model/ports.ts';
 import { fail, ok, type Result } from '../model/result.ts';
 
@@ -27,6 +28,8 @@ export interface ControlConfig {
     readonly checkIdentity: boolean;
     readonly autoAllowWaypoints: boolean;
     readonly dryRunPolicies: boolean;
+    /** BLOCKED_CIDRS_IN_JWKS_URIS: where keys of tokens are never fetched from. */
+    readonly blockedKeyAddresses: readonly Cidr[];
   };
   readonly ca: {
     readonly audiences: readonly string[];
@@ -105,6 +108,16 @@ class Reader {
     return this.#read(key, fallback, parse, 'a duration such as 24h or 90m');
   }
 
+  /** Address ranges, comma-separated. */
+  ranges(key: string): readonly Cidr[] {
+    return this.list(key, '').flatMap((text) => {
+      const range = parseCidr(text);
+      if (range.ok) return [range.value];
+      this.problems.push(`${key}: \`${text}\` is no address range such as 10.0.0.0/8`);
+      return [];
+    });
+  }
+
   /** `:15012`, `127.0.0.1:15012`, `[::1]:15012`; port 0 takes a free one. */
   address(flag: string, value: string | undefined, port: number): Listen {
     if (value === undefined) return { host: '::', port };
@@ -156,6 +169,7 @@ export function readConfig(
       checkIdentity: reader.boolean('PILOT_ENABLE_XDS_IDENTITY_CHECK', true),
       autoAllowWaypoints: reader.boolean('PILOT_AUTO_ALLOW_WAYPOINT_POLICY', false),
       dryRunPolicies: reader.boolean('AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY', false),
+      blockedKeyAddresses: reader.ranges('BLOCKED_CIDRS_IN_JWKS_URIS'),
     },
     ca: {
       audiences: reader.list('TOKEN_AUDIENCES', 'istio-ca'),

@@ -20,6 +20,7 @@ import { BuiltInClasses } from './gateways/classes.ts';
 import { GatewayDeployer } from './gateways/deployer.ts';
 import { GrpcServer } from './grpc/server.ts';
 import { json, localOnly, portOf, serveHttp, text } from './http.ts';
+import { followTokenKeys } from './jwks/follow.ts';
 import { electLeader } from './leader.ts';
 import { type ControlMetrics, createMetrics } from './metrics.ts';
 import { RootCertificates } from './root-certs.ts';
@@ -121,6 +122,8 @@ export async function startControl({ config, kube, clock, version }: ControlOpti
       watchCluster({ kube, ambient, metrics, systemNamespace: namespace, meshConfigMap, signal }),
     ]);
     discovery.start();
+    const tokenKeys = followTokenKeys(ambient, clock, config.discovery.blockedKeyAddresses);
+    signal.addEventListener('abort', () => tokenKeys.stop(), { once: true });
     const hosts = servingNames(namespace, revision, ca.extraHosts);
     const server = await GrpcServer.listen({
       ...listen.grpc,
