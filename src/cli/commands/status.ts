@@ -55,6 +55,12 @@ export function status(program: Command): void {
 
 function inWords(name: string, startedAt: string | undefined, kubeconfig: string, overview: Overview): string {
   const yes = (good: boolean): string => (good ? colours.green('yes') : colours.red('no'));
+  const troubles = [
+    ...overview.gateways
+      .filter(({ programmed }) => !programmed)
+      .map(({ namespace, name, message }) => `gateway ${namespace}/${name}: ${message}`),
+    ...overview.troubles.map(({ pod, why }) => `${pod}: ${why}`),
+  ];
   const parts = [
     `mesh \`${name}\`${startedAt ? `, up for ${age(startedAt)}` : ''}   KUBECONFIG=${kubeconfig}`,
     table(
@@ -74,12 +80,7 @@ function inWords(name: string, startedAt: string | undefined, kubeconfig: string
     ),
     ...(overview.services.length > 0 ? [serviceLines(overview.services)] : []),
     ...(overview.gateways.length > 0 ? [gatewayTable(overview.gateways)] : []),
-    ...overview.gateways
-      .filter(({ programmed }) => !programmed)
-      .map(({ namespace, name, message }) => `${colours.red('!')} gateway ${namespace}/${name}: ${message}\n`),
-    ...(overview.troubles.length > 0
-      ? [`${overview.troubles.map((t) => `${colours.red('!')} ${t.pod}: ${t.why}`).join('\n')}\n`]
-      : []),
+    ...(troubles.length > 0 ? [`${troubles.map((line) => `${colours.red('!')} ${line}`).join('\n')}\n`] : []),
   ];
   return parts.join('\n');
 }

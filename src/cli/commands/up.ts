@@ -7,6 +7,7 @@ import { connectKube, type HttpKubeClient } from '../../kube/client/client.ts';
 import { type Manifest, readManifests } from '../../kube/manifests.ts';
 import { diagnose, refusal } from '../doctor.ts';
 import { Failure } from '../failure.ts';
+import { gatewayTable } from '../gateways.ts';
 import { stateDirOf } from '../home.ts';
 import { type ImageFlags, imageMappings } from '../images.ts';
 import type { GlobalOptions } from '../options.ts';
@@ -96,9 +97,11 @@ async function run(options: Options): Promise<void> {
           name,
           join(stateDir, 'kubeconfig'),
           took,
-          serviceLines(overview.services),
+          [
+            ...(overview.services.length > 0 ? [serviceLines(overview.services)] : []),
+            ...(overview.gateways.length > 0 ? [gatewayTable(overview.gateways)] : []),
+          ].join('\n'),
           options,
-          overview.services.length > 0,
         ),
     );
     if (running !== undefined || options.detach) {
@@ -258,21 +261,14 @@ const notReady = (waiting: readonly { pod: string; reason: string }[], timeoutMs
     exitCode: 3,
   });
 
-function summary(
-  name: string,
-  kubeconfig: string,
-  tookMs: number,
-  services: string,
-  options: Options,
-  any: boolean,
-): string {
+function summary(name: string, kubeconfig: string, tookMs: number, listed: string, options: Options): string {
   const flag = name === 'default' ? '' : ` --name ${name}`;
   const ambit = process.env.AMBIT_COMMAND ?? 'ambit';
   const shop = options.file === undefined && options.empty !== true;
   return [
     `${colours.bold(`mesh \`${name}\` is up`)} ${colours.dim(`(${(tookMs / 1000).toFixed(1)} s)`)}`,
     '',
-    ...(any ? [services] : []),
+    ...(listed === '' ? [] : [listed]),
     `  export KUBECONFIG=${kubeconfig}`,
     ...(shop
       ? [
