@@ -182,7 +182,7 @@ export const AMBIENT_CODES = {
     'label the Service istio.io/ingress-use-waypoint: "true"',
   ),
   AMB0028: define(
-    'Error',
+    'Warning',
     'WaypointNotUsable',
     (what: string) => `${what}`,
     'until then traffic goes without the waypoint, and its rules are not enforced',

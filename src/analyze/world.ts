@@ -77,6 +77,21 @@ export class World {
     return this.get(KIND.namespace, '', name)?.labels ?? {};
   }
 
+  /** A live mesh is among the objects: what is not there does not exist. Else the files may be a part of it only. */
+  get isLive(): boolean {
+    return this.resources.some(({ positions }) => positions === undefined);
+  }
+
+  /** Services are known, so that a host which is none of them is a mistake. */
+  get knowsServices(): boolean {
+    return this.isLive || this.hosts.all.length > 0;
+  }
+
+  /** Workloads are known, so that a selector which picks none is a mistake. */
+  get knowsWorkloads(): boolean {
+    return this.isLive || this.workloads.length > 0;
+  }
+
   /** The namespace is labelled for ambient; false too when nothing is known of it. */
   isAmbient(namespace: string): boolean {
     return this.namespaceLabels(namespace)['istio.io/dataplane-mode'] === 'ambient';
@@ -95,6 +110,13 @@ export class World {
   binding(resource: Resource): Binding {
     const bindings = resource.type === KIND.service ? this.#offer.serviceBindings : this.#offer.entryBindings;
     return bindings.get(resource.key) ?? UNBOUND;
+  }
+
+  /** No waypoint serves it, nor one that files name and that may be deployed already. */
+  isUnserved(resource: Resource): boolean {
+    const binding = this.binding(resource);
+    if (binding.kind === 'refused') return this.isLive || binding.reason !== 'WaypointIsNotReady';
+    return binding.kind === 'unbound';
   }
 
   workloadBinding(workload: Workload): Binding {

@@ -26,7 +26,7 @@ export const destinationRuleWaypointAnalyzer: Analyzer = {
       const host = rule.spec.at('host');
       const known = world.hosts.matching(host.text, rule.namespace).filter((one) => isInAmbient(world, one));
       if (known.length === 0) continue;
-      const served = known.filter(({ resource, headless }) => !headless && world.binding(resource).kind === 'bound');
+      const served = known.filter(({ resource, headless }) => !headless && !world.isUnserved(resource));
       const unserved = known.find((one) => !served.includes(one));
       const parts = partsOf(rule);
       if (unserved !== undefined && served.length === 0 && parts.length > 0)

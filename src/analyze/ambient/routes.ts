@@ -56,11 +56,12 @@ export const routeAnalyzer: Analyzer = {
 };
 
 function checkServed(world: World, route: Resource, field: Field, known: KnownHost, report: Report): void {
-  const binding = world.binding(known.resource);
-  if (binding.kind !== 'bound' || known.headless) {
+  if (world.isUnserved(known.resource) || known.headless) {
     report('AMB0009', route, field, known.host);
     return;
   }
+  const binding = world.binding(known.resource);
+  if (binding.kind !== 'bound') return;
   const { namespace } = known.resource;
   if (route.namespace !== namespace && route.namespace !== binding.waypoint.namespace)
     report('AMB0011', route, field, route.namespace, known.host);

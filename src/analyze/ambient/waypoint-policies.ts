@@ -174,19 +174,31 @@ export const targetAnalyzer: Analyzer = {
         const isClass = ref.at('kind').text === 'GatewayClass';
         if (isClass && ref.at('name').text !== 'istio-waypoint' && outcome.bound)
           report('AMB0030', policy, ref.at('name'), ref.at('name').text);
-        else if (!outcome.bound && !isIngressGateway(world, policy, ref))
-          report('AMB0029', policy, ref, outcome.message);
+        else if (!outcome.bound && !mayBeEnforced(world, policy, ref)) report('AMB0029', policy, ref, outcome.message);
       }
     }
   },
 };
 
-/** A Gateway of class `istio` enforces its policies itself; in a file it has no address yet. */
-function isIngressGateway(world: World, policy: Resource, ref: Field): boolean {
-  const gateway =
-    ref.at('kind').text === 'Gateway' ? world.get(KIND.gateway, policy.namespace, ref.at('name').text) : undefined;
-  return gateway !== undefined && gateway.positions !== undefined;
+/**
+ * The target may well be enforced, for all that is known: a Gateway of class `istio` enforces its policies itself and has
+ * no address in a file; a Service of files may be behind a waypoint that is deployed already, or stand in no file.
+ */
+function mayBeEnforced(world: World, policy: Resource, ref: Field): boolean {
+  const kind = ref.at('kind').text;
+  const type = Object.hasOwn(TARGET_TYPES, kind) ? TARGET_TYPES[kind] : undefined;
+  if (type === undefined || (ref.at('namespace').text || policy.namespace) !== policy.namespace) return false;
+  const target = world.get(type, policy.namespace, ref.at('name').text);
+  if (target === undefined)
+    return !world.isLive && !world.all(type).some(({ namespace }) => namespace === policy.namespace);
+  return type === KIND.gateway ? target.positions !== undefined : !world.isUnserved(target);
 }
+
+const TARGET_TYPES: Readonly<Record<string, string>> = {
+  Gateway: KIND.gateway,
+  Service: KIND.service,
+  ServiceEntry: KIND.serviceEntry,
+};
 
 export const portMeaningAnalyzer: Analyzer = {
   name: 'ambient.PolicyPortAnalyzer',

@@ -41,7 +41,7 @@ export const subsetAnalyzer: Analyzer = {
       if (host.text === '') continue;
       const known = world.hosts.matching(host.text, rule.namespace);
       if (known.length === 0) {
-        report('IST0174', rule, host, host.text);
+        if (world.knowsServices) report('IST0174', rule, host, host.text);
         continue;
       }
       // Endpoints written by hand may have any labels: only pods can be judged.

@@ -30,7 +30,7 @@ export const gatewayPortAnalyzer: Analyzer = {
       if (pods === undefined) continue;
       const selector = selectorText(textRecord(gateway.spec.at('selector').value));
       if (pods.length === 0) {
-        report('IST0101', gateway, gateway.spec.at('selector'), 'selector', selector);
+        if (world.knowsWorkloads) report('IST0101', gateway, gateway.spec.at('selector'), 'selector', selector);
         continue;
       }
       const services = pods.flatMap((pod) => world.hosts.servicesOf(pod.namespace, pod.labels));

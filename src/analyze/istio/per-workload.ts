@@ -38,6 +38,7 @@ const namesOf = (several: readonly Scoped[]): string =>
 function picksNothing(world: World, all: readonly Scoped[]): readonly Scoped[] {
   return all.filter(
     (one) =>
+      world.knowsWorkloads &&
       hasSelector(one) &&
       !world.workloads.some(
         ({ namespace, labels }) => namespace === one.resource.namespace && isSubset(one.labels, labels),

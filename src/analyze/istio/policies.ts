@@ -40,7 +40,7 @@ function checkSelector(world: World, policy: Resource, report: Report): void {
   const inMesh = world
     .selected(policy.namespace, selector)
     .filter(({ ambient, sidecar, gatewayName }) => ambient || sidecar || gatewayName !== undefined);
-  if (inMesh.length === 0) {
+  if (inMesh.length === 0 && world.knowsWorkloads) {
     const labels = Object.entries(selector).map(([key, value]) => `${key}=${value}`);
     report('IST0127', policy, policy.spec.at('selector'), labels.join(','));
   }

@@ -50,7 +50,7 @@ export const gatewayAnalyzer: Analyzer = {
         }
         const gateway = gatewayAt(world, key);
         if (gateway === undefined) {
-          report('IST0101', virtualService, field, 'gateway', field.text);
+          if (world.knowsServices) report('IST0101', virtualService, field, 'gateway', field.text);
           continue;
         }
         for (const host of virtualService.spec.at('hosts').items())

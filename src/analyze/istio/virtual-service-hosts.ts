@@ -43,6 +43,7 @@ export const destinationHostAnalyzer: Analyzer = {
   description: 'VirtualService destinations whose host or port does not exist, or whose port is not chosen',
   codes: ['IST0101', 'IST0112'],
   analyze(world, report) {
+    if (!world.knowsServices) return;
     for (const virtualService of world.all(KIND.virtualService))
       for (const destination of destinationsOf(virtualService)) checkHost(world, virtualService, destination, report);
   },
@@ -73,6 +74,7 @@ export const destinationRuleAnalyzer: Analyzer = {
   description: 'VirtualService destinations whose subset no DestinationRule defines',
   codes: ['IST0101'],
   analyze(world, report) {
+    if (!world.knowsServices) return;
     const subsets = new Set<string>();
     for (const rule of world.all(KIND.destinationRule))
       for (const subset of rule.spec.at('subsets').items())
