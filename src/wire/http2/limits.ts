@@ -6,7 +6,6 @@ const COMMON = {
   /** A receiver that is paused holds at most this of a stream. */
   streamWindowBytes: 256 << 10,
   connectionWindowBytes: 16 << 20,
-  maxFrameBytes: 64 << 10,
   /** Envoy's 60 KiB, as for HTTP/1. */
   maxHeaderListBytes: 60 << 10,
   maxConcurrentStreams: 100,
@@ -16,5 +15,10 @@ const COMMON = {
   pingTimeoutMs: 20_000,
 };
 
-export const SERVER_LIMITS: HboneLimits = { ...COMMON, extendedConnect: true };
-export const CLIENT_LIMITS: HboneLimits = { ...COMMON, maxConcurrentStreams: 2 ** 31 - 1 };
+/** Frames of the protocol's first size, as clients that read no SETTINGS send them. */
+export const SERVER_LIMITS: HboneLimits = { ...COMMON, maxFrameBytes: 16 << 10, extendedConnect: true };
+export const CLIENT_LIMITS: HboneLimits = {
+  ...COMMON,
+  maxFrameBytes: 64 << 10,
+  maxConcurrentStreams: 2 ** 31 - 1,
+};
