@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
+import type { TLSSocket } from 'node:tls';
+import { clusterIdentity } from '../server/auth/identity.ts';
 import { HttpKubeClient } from './client.ts';
+import type { KubeCredential } from './kubeconfig.ts';
 import { CONFIG_MAPS, SERVICE_ACCOUNT_TOKENS } from './resources.ts';
 import { KubeError } from './types.ts';
 
@@ -114,4 +118,39 @@ test('watch events are cut at lines wherever the bytes were cut, and ERROR is th
     { code: 410, reason: 'Expired' },
   );
   assert.deepEqual(seen, ['ADDED ä', 'BOOKMARK 7']);
+});
+
+test("later connections take up the first one's session, and are still known by their certificate", async (t) => {
+  const storage = { read: () => undefined, write: () => {} };
+  const { ca, serving, admin } = await clusterIdentity(storage, () => new Date());
+  const tls = {
+    cert: serving.certPem,
+    key: serving.keyPem,
+    ca: ca.certPem,
+    requestCert: true,
+    rejectUnauthorized: false,
+  };
+  const server = createTlsServer(tls, ({ socket }, response) => {
+    const secure = socket as TLSSocket;
+    const user = secure.authorized ? secure.getPeerCertificate().subject?.CN : 'nobody';
+    response.end(`${JSON.stringify({ user, resumed: secure.isSessionReused() })}\n`);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => server.close().closeAllConnections());
+  let credential: KubeCredential = admin;
+  const client = new HttpKubeClient({
+    server: `https://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    namespace: 'default',
+    caPem: ca.certPem,
+    credential: async () => credential,
+  });
+  t.after(() => client.close());
+  const ask = async (): Promise<unknown> => {
+    for await (const line of client.lines('/')) return JSON.parse(line); // each on a connection of its own
+    return undefined;
+  };
+  assert.deepEqual(await ask(), { user: 'kubernetes-admin', resumed: false });
+  assert.deepEqual(await ask(), { user: 'kubernetes-admin', resumed: true });
+  credential = { token: 'somebody else' };
+  assert.deepEqual(await ask(), { user: 'nobody', resumed: false });
 });

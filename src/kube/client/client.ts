@@ -3,6 +3,7 @@
 
 import { type IncomingMessage, request as plainRequest, type RequestOptions } from 'node:http';
 import { Agent, request as tlsRequest } from 'node:https';
+import { createSecureContext, type SecureContext } from 'node:tls';
 import { type ConnectOptions, findConnection, type KubeConnection, type KubeCredential } from './kubeconfig.ts';
 import { apiVersionOf, resourcePath } from './resources.ts';
 import {
@@ -50,12 +51,22 @@ export async function connectKube(options: ConnectOptions & { userAgent?: string
   return new HttpKubeClient(await findConnection(options), options.userAgent);
 }
 
+/** What connections of one credential share. */
+interface Secure {
+  readonly certPem: string | undefined;
+  readonly keyPem: string | undefined;
+  readonly context: SecureContext;
+  /** Of the last connection: the next one need not show and check certificates again. */
+  session: Buffer | undefined;
+}
+
 export class HttpKubeClient implements KubeClient {
   readonly connection: KubeConnection;
   readonly #userAgent: string;
   readonly #tls: { ca?: string; servername?: string; rejectUnauthorized: boolean };
   readonly #pool = new Agent({ keepAlive: true, maxSockets: MAX_SOCKETS, scheduling: 'lifo' });
   readonly #watches = new Agent({ keepAlive: false });
+  #secure: Secure | undefined;
 
   constructor(connection: KubeConnection, userAgent = 'ambit') {
     this.connection = connection;
@@ -211,9 +222,12 @@ export class HttpKubeClient implements KubeClient {
       timeout: call.timeoutMs ?? REQUEST_TIMEOUT_MS,
       ...(call.signal === undefined ? {} : { signal: call.signal }),
     };
-    if (url.protocol === 'https:')
+    const secure = url.protocol === 'https:' ? this.#secureFor(credential) : undefined;
+    if (secure !== undefined)
       Object.assign(options, this.#tls, {
         agent: call.agent ?? this.#pool,
+        secureContext: secure.context,
+        ...(secure.session === undefined ? {} : { session: secure.session }),
         ...(credential.certPem === undefined ? {} : { cert: credential.certPem, key: credential.keyPem }),
       });
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage | 'again'>();
@@ -223,7 +237,13 @@ export class HttpKubeClient implements KubeClient {
       this.#refusal(response, mayRetry).then(resolve, reject);
     });
     request.on('timeout', () => request.destroy(new Error(`no answer from ${url.host} for ${options.timeout} ms`)));
-    request.on('socket', (socket) => socket.setKeepAlive(true, 15_000));
+    request.on('socket', (socket) => {
+      socket.setKeepAlive(true, 15_000);
+      if (secure !== undefined && !request.reusedSocket)
+        socket.on('session', (session: Buffer) => {
+          secure.session = session;
+        });
+    });
     request.on('error', (error: NodeJS.ErrnoException) => {
       const closedUnderUs = request.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
       if (mayRetry && closedUnderUs && call.method === 'GET') resolve('again');
@@ -231,6 +251,19 @@ export class HttpKubeClient implements KubeClient {
     });
     request.end(body);
     return promise;
+  }
+
+  /** One for all connections of a credential: each would read the certificates anew (3 ms, and a watcher has dozens). */
+  #secureFor({ certPem, keyPem }: KubeCredential): Secure {
+    const now = this.#secure;
+    if (now !== undefined && now.certPem === certPem && now.keyPem === keyPem) return now;
+    const { ca } = this.#tls;
+    const context = createSecureContext({
+      ...(ca === undefined ? {} : { ca }),
+      ...(certPem === undefined || keyPem === undefined ? {} : { cert: certPem, key: keyPem }),
+    });
+    this.#secure = { certPem, keyPem, context, session: undefined };
+    return this.#secure;
   }
 
   #headers(call: Call, credential: KubeCredential, body: Buffer | undefined): Record<string, string | number> {
