@@ -96,7 +96,7 @@ function traceSet(set: ConditionSet, action: HttpPolicyAction['kind'], facts: Re
 
 /** ``paths: `/orders*` or `/health` ``, each entry in the user's own syntax. */
 export const describeHttpCondition = ({ list, entries }: Pick<HttpConditionTrace, 'list' | 'entries'>): string =>
-  `${list}: ${entries.map(({ predicate }) => describeRequestPredicate(predicate)).join(' or ')}`;
+  `${list}: ${[...new Set(entries.map(({ predicate }) => describeRequestPredicate(predicate)))].join(' or ')}`;
 
 export function describeRequestPredicate(predicate: RequestPredicate): string {
   switch (predicate.kind) {
