@@ -2,8 +2,13 @@
 // no policy and no telemetry. What the whole ztunnel costs beyond this is the mesh's part.
 // `node bench/paths/pair-proxy.ts '<PairOptions as JSON>'`
 
-import { connect, createServer, type Socket } from 'node:net';
-import { drive, eventLoop } from '../../src/dataplane/session-driver.ts';
+import { connect, createServer } from 'node:net';
+import { driveLending, eventLoop } from '../../src/dataplane/session-driver.ts';
+import type { Ip } from '../../src/model/ip.ts';
+import { Netns } from '../../src/platform/linux/netns.ts';
+import { listenTcp } from '../../src/platform/linux/sockets.ts';
+import type { TcpStream } from '../../src/platform/tcp/stream.ts';
+import { dialStream, listenStreams } from '../../src/platform/tcp/streams.ts';
 import { createMeshClientContext, createMeshServer, secureMeshClient } from '../../src/platform/tls/index.ts';
 import type { ClientSession, InboundTunnel, TunnelSink } from '../../src/wire/hbone/index.ts';
 import { openClientSession, openServerSession } from '../../src/wire/hbone/index.ts';
@@ -26,7 +31,7 @@ async function dial(): Promise<ClientSession> {
     environment: eventLoop,
     events: { onClosed: () => {} },
   });
-  drive(secured.value.socket, fresh);
+  driveLending(secured.value.socket, fresh);
   session = fresh;
   dialling = undefined;
   return fresh;
@@ -45,49 +50,40 @@ function pooled(use: (session: ClientSession) => void): void {
 const finished = (): void => {};
 const meter = { toServer: 0, toClient: 0 };
 
-function outbound(socket: Socket, authority: string): void {
-  socket.on('error', finished);
+function outbound(stream: TcpStream, authority: string): void {
   pooled((through) => {
-    const relay = new TunnelRelay(socket, 'outbound', meter, finished);
+    const relay = new TunnelRelay(stream, 'outbound', meter, finished);
     const sink: TunnelSink = Object.assign(relay, {
       response: (status: number) => {
         if (status === 200) relay.start();
-        else socket.destroy();
+        else stream.destroy();
       },
     });
     relay.bind(through.open({ authority, headers: [] }, sink));
   });
 }
 
-function inbound(authority: string, stream: InboundTunnel): void {
+const here = Netns.current();
+
+function inbound(authority: string, tunnel: InboundTunnel): void {
   const colon = authority.lastIndexOf(':');
-  const socket = connect({
-    host: authority.slice(0, colon),
-    port: Number(authority.slice(colon + 1)),
-    noDelay: true,
-    allowHalfOpen: true,
-  });
-  const refuse = (): void => stream.respond(503, [], true);
-  socket.once('error', refuse);
-  socket.once('connect', () => {
-    socket.off('error', refuse);
-    const relay = new TunnelRelay(socket, 'inbound', meter, finished);
-    relay.bind(stream);
-    stream.respond(200, []);
-    stream.attach(relay);
+  const destination = { ip: authority.slice(0, colon) as Ip, port: Number(authority.slice(colon + 1)) };
+  const connected = (stream: TcpStream): void => {
+    const relay = new TunnelRelay(stream, 'inbound', meter, finished);
+    relay.bind(tunnel);
+    tunnel.respond(200, []);
+    tunnel.attach(relay);
     relay.start();
-  });
+  };
+  dialStream(here, { destination }, connected, () => tunnel.respond(503, [], true));
 }
 
 if (options.role === 'client')
-  for (const [port, authority] of options.entries)
-    createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: true }, (socket) =>
-      outbound(socket, authority),
-    ).listen({
-      host: options.host,
-      port,
-      backlog: 4096,
-    });
+  for (const [port, authority] of options.entries) {
+    const backlog = 4096;
+    const fd = listenTcp(here, { ip: options.host as Ip, port, backlog });
+    await listenStreams(fd, backlog, (stream) => outbound(stream, authority), console.error);
+  }
 else {
   const mesh = createMeshServer({
     credential,
@@ -98,7 +94,7 @@ else {
         environment: eventLoop,
         events: { onConnect: (request, stream) => inbound(request.authority, stream), onClosed: () => {} },
       });
-      drive(socket, accepted);
+      driveLending(socket, accepted);
     },
   });
   createServer({ noDelay: true }, (raw) => mesh.accept(raw)).listen({

@@ -1,11 +1,10 @@
-// Moving bytes between an application's socket and a tunnel, or between two sockets. Runs per chunk: no allocation, no
-// closure, one listener function for all connections and one state object per connection.
+// Moving bytes between an application's stream and a tunnel, or between two streams. Runs per chunk: no allocation, no
+// closure, one state object per connection.
 // Half-close is kept in each direction. A slow reader costs at most a stream window (tunnel) or two socket buffers: the
-// source is paused when the sink is full, and window is given back only for bytes that the socket has taken.
+// source is paused when the sink is full, and window is given back only for bytes that the stream has taken.
 
-import type { Socket } from 'node:net';
 import { type Failure, ioFailure, isDisconnect } from '../dataplane/failure.ts';
-import { resetSocket } from '../platform/linux/sockets.ts';
+import type { StreamUser, TcpStream } from '../platform/tcp/stream.ts';
 import type { ByteMeter } from '../telemetry/connection.ts';
 import type { HboneError, ResetCode, TunnelSink, TunnelStream } from '../wire/hbone/index.ts';
 
@@ -18,59 +17,48 @@ export interface Relay {
   cut(code: ResetCode): void;
 }
 
-const RELAY = Symbol('relay');
-interface Relayed extends Socket {
-  [RELAY]: TunnelRelay;
-}
-
-/** From this size on, pieces of one turn leave in one system call. Below it, the bookkeeping costs more than it saves. */
-const CORK_FROM_BYTES = 8 * 1024;
-
 /**
- * Joins an established socket, which nobody reads yet, to a tunnel, as the tunnel's sink. Life: made with the socket;
- * given its stream (`bind`); `start` once the tunnel exists in both directions; at the end `finished`, or `cut`.
+ * Joins an established stream, which nobody reads yet, to a tunnel, as the tunnel's sink. Life: made with the stream;
+ * given its tunnel (`bind`); `start` once the tunnel exists in both directions; at the end `finished`, or `cut`.
  */
-export class TunnelRelay implements Relay, TunnelSink {
-  readonly #socket: Socket;
+export class TunnelRelay implements Relay, TunnelSink, StreamUser {
+  readonly #application: TcpStream;
   readonly #outbound: boolean;
   readonly #meter: ByteMeter;
   readonly #finished: (failure: Failure | undefined) => void;
-  /** INVARIANT (stream): set by `bind` before the session or the socket can call anything. */
-  #stream!: TunnelStream;
-  /** Bytes that the socket holds for a slow application; their window is given back at 'drain'. */
+  /** INVARIANT (tunnel): set by `bind` before the session or the stream can call anything. */
+  #tunnel!: TunnelStream;
+  /** Bytes that wait for a slow application; their window is given back when they have left. */
   #owed = 0;
-  #corked = false;
   #over = false;
   #failure: Failure | undefined = undefined;
 
-  constructor(socket: Socket, role: TunnelRole, meter: ByteMeter, finished: (failure: Failure | undefined) => void) {
-    this.#socket = socket;
+  constructor(
+    application: TcpStream,
+    role: TunnelRole,
+    meter: ByteMeter,
+    finished: (failure: Failure | undefined) => void,
+  ) {
+    this.#application = application;
     this.#outbound = role === 'outbound';
     this.#meter = meter;
     this.#finished = finished;
   }
 
-  bind(stream: TunnelStream): void {
-    this.#stream = stream;
+  bind(tunnel: TunnelStream): void {
+    this.#tunnel = tunnel;
   }
 
   /** Begins to copy. */
   start(): void {
-    const socket = this.#socket;
-    (socket as Relayed)[RELAY] = this;
-    socket.on('error', onError);
-    socket.on('close', onClose);
-    socket.on('data', onData);
-    socket.on('end', onEnd);
-    socket.on('drain', onDrain);
-    socket.resume();
+    this.#application.start(this);
   }
 
   cut(code: ResetCode): void {
     if (this.#over) return;
     this.#over = true;
-    this.#stream.reset(code);
-    resetSocket(this.#socket);
+    this.#tunnel.reset(code);
+    this.#application.reset();
   }
 
   // -- from the tunnel --
@@ -79,151 +67,97 @@ export class TunnelRelay implements Relay, TunnelSink {
     const bytes = chunk.length;
     if (this.#outbound) this.#meter.toClient += bytes;
     else this.#meter.toServer += bytes;
-    const socket = this.#socket;
-    if (bytes >= CORK_FROM_BYTES && !this.#corked) {
-      this.#corked = true;
-      socket.cork();
-      setImmediate(uncork, this);
-    }
-    if (socket.write(chunk)) this.#stream.consumed(bytes);
-    else this.#owed += bytes; // false is always followed by 'drain'
-  }
-
-  uncork(): void {
-    this.#corked = false;
-    this.#socket.uncork();
+    if (this.#application.write(chunk)) this.#tunnel.consumed(bytes);
+    else this.#owed += bytes; // false is always followed by `drained`
   }
 
   end(): void {
-    this.#socket.end();
+    this.#application.end();
   }
 
   /**
    * A TCP reset behind the peer arrives as CONNECT_ERROR (RFC 9113 §8.5) and is passed on as one; it is no failure.
-   * What reads as the end of data closes the socket in an orderly way.
+   * What reads as the end of data closes the stream in an orderly way.
    */
   reset(error: HboneError): void {
     if (this.#over) return;
     if (error.reads === 'end') {
-      this.#socket.destroySoon();
+      this.#application.endAndClose();
       return;
     }
     if (error.reads === 'failure' && error.code !== 'CONNECT_ERROR')
       this.#failure = { flag: 'H2_HANDSHAKE_FAILURE', error: `http2 failed: ${error.message}` };
-    resetSocket(this.#socket);
+    this.#application.reset();
   }
 
   writable(): void {
-    this.#socket.resume();
+    this.#application.resume();
   }
 
-  // -- from the socket --
+  // -- from the application --
 
   received(chunk: Buffer): void {
     if (this.#outbound) this.#meter.toServer += chunk.length;
     else this.#meter.toClient += chunk.length;
-    if (!this.#stream.write(chunk)) this.#socket.pause();
+    if (!this.#tunnel.write(chunk)) this.#application.pause();
   }
 
   ended(): void {
-    this.#stream.end();
+    this.#tunnel.end();
   }
 
   drained(): void {
     const owed = this.#owed;
     this.#owed = 0;
-    if (owed > 0) this.#stream.consumed(owed);
+    if (owed > 0) this.#tunnel.consumed(owed);
   }
 
-  failed(error: Error): void {
-    if (this.#over) return;
-    if (!isDisconnect(error)) this.#failure ??= ioFailure(error);
-    this.#stream.reset('CONNECT_ERROR');
-  }
-
-  closed(): void {
+  closed(clean: boolean, error: Error | undefined): void {
     if (this.#over) return;
     this.#over = true;
-    // Both directions ended, or the socket is gone: in the first case the tunnel is over too and this is harmless.
-    if (this.#socket.readableEnded && this.#socket.writableFinished) this.drained();
-    else this.#stream.reset('CONNECT_ERROR');
+    if (error !== undefined && !isDisconnect(error)) this.#failure ??= ioFailure(error);
+    // Both directions ended, or the stream is gone: in the first case the tunnel is over too and this is harmless.
+    if (clean) this.drained();
+    else this.#tunnel.reset('CONNECT_ERROR');
     this.#finished(this.#failure);
   }
 }
 
-const uncork = (relay: TunnelRelay): void => relay.uncork();
-function onData(this: Socket, chunk: Buffer): void {
-  (this as Relayed)[RELAY].received(chunk);
-}
-function onEnd(this: Socket): void {
-  (this as Relayed)[RELAY].ended();
-}
-function onDrain(this: Socket): void {
-  (this as Relayed)[RELAY].drained();
-}
-function onError(this: Socket, error: Error): void {
-  (this as Relayed)[RELAY].failed(error);
-}
-function onClose(this: Socket): void {
-  (this as Relayed)[RELAY].closed();
-}
+// ---- two streams ---------------------------------------------------------------------------------------------------
 
-// ---- two sockets ---------------------------------------------------------------------------------------------------
-
-const SIDE = Symbol('side');
-interface Sided extends Socket {
-  [SIDE]: Side;
-}
-interface Side {
-  readonly other: Socket;
-  readonly pair: SocketPair;
-  readonly client: boolean;
-}
-
-/** Joins two established sockets that nobody reads yet, and starts at once. */
-export class SocketPair implements Relay {
-  readonly #client: Socket;
-  readonly #server: Socket;
+/** Joins two established streams that nobody reads yet, and starts at once. */
+export class StreamPair implements Relay {
+  readonly #client: Side;
+  readonly #server: Side;
   readonly #finished: (failure: Failure | undefined) => void;
-  readonly meter: ByteMeter;
   #open = 2;
   #over = false;
   #failure: Failure | undefined = undefined;
 
-  constructor(client: Socket, server: Socket, meter: ByteMeter, finished: (failure: Failure | undefined) => void) {
-    this.#client = client;
-    this.#server = server;
-    this.meter = meter;
+  constructor(
+    client: TcpStream,
+    server: TcpStream,
+    meter: ByteMeter,
+    finished: (failure: Failure | undefined) => void,
+  ) {
     this.#finished = finished;
-    this.#attach(client, { other: server, pair: this, client: true });
-    this.#attach(server, { other: client, pair: this, client: false });
-    client.resume();
-    server.resume();
-  }
-
-  #attach(socket: Socket, side: Side): void {
-    (socket as Sided)[SIDE] = side;
-    socket.on('data', onSideData);
-    socket.on('end', onSideEnd);
-    socket.on('drain', onSideDrain);
-    socket.on('error', onSideError);
-    socket.on('close', onSideClose);
+    this.#client = new Side(client, server, this, meter, true);
+    this.#server = new Side(server, client, this, meter, false);
+    client.start(this.#client);
+    server.start(this.#server);
   }
 
   cut(): void {
     if (this.#over) return;
     this.#over = true;
-    resetSocket(this.#client);
-    resetSocket(this.#server);
+    this.#client.stream.reset();
+    this.#server.stream.reset();
   }
 
-  failed(error: Error): void {
-    if (!isDisconnect(error)) this.#failure ??= ioFailure(error);
-  }
-
-  /** A socket that closed without both FINs takes the other with it, as a reset. */
-  closed(socket: Socket, other: Socket): void {
-    if (!(socket.readableEnded && socket.writableFinished)) resetSocket(other);
+  /** A stream that closed without both FINs takes the other with it, as a reset. */
+  closed(other: TcpStream, clean: boolean, error: Error | undefined): void {
+    if (error !== undefined && !isDisconnect(error)) this.#failure ??= ioFailure(error);
+    if (!clean) other.reset();
     this.#open -= 1;
     if (this.#open > 0 || this.#over) return;
     this.#over = true;
@@ -231,22 +165,37 @@ export class SocketPair implements Relay {
   }
 }
 
-function onSideData(this: Socket, chunk: Buffer): void {
-  const { other, pair, client } = (this as Sided)[SIDE];
-  if (client) pair.meter.toServer += chunk.length;
-  else pair.meter.toClient += chunk.length;
-  if (!other.write(chunk)) this.pause();
-}
-function onSideEnd(this: Socket): void {
-  (this as Sided)[SIDE].other.end();
-}
-function onSideDrain(this: Socket): void {
-  (this as Sided)[SIDE].other.resume();
-}
-function onSideError(this: Socket, error: Error): void {
-  (this as Sided)[SIDE].pair.failed(error);
-}
-function onSideClose(this: Socket): void {
-  const { other, pair } = (this as Sided)[SIDE];
-  pair.closed(this, other);
+/** One end of a pair: what it reads, the other end writes. */
+class Side implements StreamUser {
+  readonly stream: TcpStream;
+  readonly #sink: TcpStream;
+  readonly #pair: StreamPair;
+  readonly #meter: ByteMeter;
+  readonly #client: boolean;
+
+  constructor(stream: TcpStream, sink: TcpStream, pair: StreamPair, meter: ByteMeter, client: boolean) {
+    this.stream = stream;
+    this.#sink = sink;
+    this.#pair = pair;
+    this.#meter = meter;
+    this.#client = client;
+  }
+
+  received(chunk: Buffer): void {
+    if (this.#client) this.#meter.toServer += chunk.length;
+    else this.#meter.toClient += chunk.length;
+    if (!this.#sink.write(chunk)) this.stream.pause();
+  }
+
+  ended(): void {
+    this.#sink.end();
+  }
+
+  drained(): void {
+    this.#sink.resume();
+  }
+
+  closed(clean: boolean, error: Error | undefined): void {
+    this.#pair.closed(this.#sink, clean, error);
+  }
 }

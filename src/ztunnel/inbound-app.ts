@@ -1,11 +1,11 @@
 // The last leg, shared by both inbound sides: from the proxy to the application in its pod, with the client's address
 // kept where the kernel lets us (policy routing in the pod brings the answers back to the proxy).
 
-import type { Socket } from 'node:net';
-import { Connecting } from '../dataplane/endpoints.ts';
+import { ConnectingStream } from '../dataplane/endpoints.ts';
 import { type Failure, failureOf } from '../dataplane/failure.ts';
 import type { HostPort, Ip } from '../model/ip.ts';
 import { hasCode } from '../platform/linux/errors.ts';
+import type { TcpStream } from '../platform/tcp/stream.ts';
 import { keepaliveOf, type PodContext } from './context.ts';
 
 export interface ToApplication {
@@ -13,9 +13,9 @@ export interface ToApplication {
   connect(
     destination: HostPort,
     client: Ip | undefined,
-    connected: (socket: Socket) => void,
+    connected: (stream: TcpStream) => void,
     failed: (failure: Failure) => void,
-  ): Connecting | undefined;
+  ): ConnectingStream | undefined;
 }
 
 /** ENABLE_ORIG_SRC `try`: a pod where the kernel refuses foreign addresses is served without, from then on. */
@@ -31,10 +31,9 @@ export function toApplication(pod: PodContext): ToApplication {
       source: keep ? { ip: client, port: 0 } : undefined,
       mark: packetMark,
       keepalive: keepaliveOf(pod.settings),
-      allowHalfOpen: true,
     };
     try {
-      return new Connecting(pod.netns, options, pod.connecting, connected, failed);
+      return new ConnectingStream(pod.netns, options, pod.connecting, connected, failed);
     } catch (error) {
       if (keep && originalSource === 'try' && hasCode(error, 'EPERM')) {
         keeps = false;

@@ -4,10 +4,10 @@
 
 import type { Socket } from 'node:net';
 import type { Expiring } from '../dataplane/deadlines.ts';
-import { type Connecting, ignoreErrors, localEnd, remoteEnd } from '../dataplane/endpoints.ts';
+import { type ConnectingStream, ignoreErrors, localEnd, remoteEnd } from '../dataplane/endpoints.ts';
 import { type Failure, failureOf, policyRejection } from '../dataplane/failure.ts';
 import type { WorkloadCertificate } from '../dataplane/identity/workload-certificate.ts';
-import { drive } from '../dataplane/session-driver.ts';
+import { driveLending } from '../dataplane/session-driver.ts';
 import { parseAuthority } from '../model/authority.ts';
 import type { Connection } from '../model/connection.ts';
 import type { SpiffeId } from '../model/identity.ts';
@@ -17,6 +17,7 @@ import { HBONE_PORT } from '../model/ports.ts';
 import { peerOf, sourcePeer } from '../model/traffic.ts';
 import { identityOf, type Workload } from '../model/workload.ts';
 import { resetSocket } from '../platform/linux/sockets.ts';
+import type { TcpStream } from '../platform/tcp/stream.ts';
 import { createMeshServer, type MeshServer, type SecuredSocket } from '../platform/tls/index.ts';
 import { type Baggage, parseBaggage } from '../wire/baggage.ts';
 import {
@@ -212,7 +213,7 @@ class TunnelConnection implements Expiring {
       },
     });
     this.#session = session;
-    drive(socket, session);
+    driveLending(socket, session);
     if (this.#owner.draining) session.drain();
   }
 
@@ -268,7 +269,7 @@ class InboundConnection extends TrackedConnection {
   readonly #request: ConnectRequest;
   readonly #stream: InboundTunnel;
   #judged: Connection | undefined = undefined;
-  #connecting: Connecting | undefined = undefined;
+  #connecting: ConnectingStream | undefined = undefined;
   #relay: TunnelRelay | undefined = undefined;
 
   constructor(
@@ -371,7 +372,7 @@ class InboundConnection extends TrackedConnection {
     this.#connecting = application.connect(
       decision.dial,
       decision.keepSource && options.keepSource ? this.#peer.ip : undefined,
-      (socket) => this.#connected(socket, destination, decision),
+      (application) => this.#connected(application, destination, decision),
       (failure) => {
         this.#answered();
         this.#refuse(503, failure);
@@ -384,11 +385,11 @@ class InboundConnection extends TrackedConnection {
     this.#owner.pending -= 1;
   }
 
-  #connected(socket: Socket, destination: Workload, { proxyHeader }: InboundForward): void {
+  #connected(application: TcpStream, destination: Workload, { proxyHeader }: InboundForward): void {
     this.#answered();
     const { responseBaggage } = this.#owner.pod.settings.hbone;
-    if (proxyHeader !== undefined) socket.write(encodeProxyHeader(proxyHeader));
-    const relay = new TunnelRelay(socket, 'inbound', this, (failure) => this.finish(failure));
+    if (proxyHeader !== undefined) application.write(encodeProxyHeader(proxyHeader));
+    const relay = new TunnelRelay(application, 'inbound', this, (failure) => this.finish(failure));
     relay.bind(this.#stream);
     this.#relay = relay;
     this.#stream.respond(200, responseBaggage ? [['baggage', baggageOf(destination)]] : []);

@@ -1,22 +1,22 @@
 // Plaintext connections into a pod, captured at port 15006: judged without an identity, then joined to the application.
 
-import type { Socket } from 'node:net';
-import { type Connecting, ignoreErrors, localEnd, remoteEnd } from '../dataplane/endpoints.ts';
+import type { ConnectingStream } from '../dataplane/endpoints.ts';
 import { type Failure, failureOf, policyRejection } from '../dataplane/failure.ts';
 import type { Connection } from '../model/connection.ts';
 import { decideInboundPlaintext } from '../model/inbound.ts';
 import type { HostPort } from '../model/ip.ts';
 import { peerOf } from '../model/traffic.ts';
 import type { Workload } from '../model/workload.ts';
-import { originalDestination, resetSocket } from '../platform/linux/sockets.ts';
+import { originalDestination } from '../platform/linux/sockets.ts';
+import type { TcpStream } from '../platform/tcp/stream.ts';
 import type { ResetCode } from '../wire/hbone/index.ts';
 import { TrackedConnection } from './connections.ts';
 import { type PodContext, WORKLOAD_WAIT_MS } from './context.ts';
-import { SocketPair } from './copy.ts';
+import { StreamPair } from './copy.ts';
 import { type ToApplication, toApplication } from './inbound-app.ts';
 import { judge } from './judge.ts';
 
-/** The plaintext side of one pod: hand accepted sockets (paused, half-open allowed) to `accept`. */
+/** The plaintext side of one pod: hand accepted streams, not started, to `accept`. */
 export class InboundPlaintext {
   readonly #pod: PodContext;
   readonly #application: ToApplication;
@@ -26,13 +26,12 @@ export class InboundPlaintext {
     this.#application = toApplication(pod);
   }
 
-  readonly accept = (socket: Socket): void => {
+  readonly accept = (stream: TcpStream): void => {
     const pod = this.#pod;
-    socket.on('error', ignoreErrors);
-    const peer = remoteEnd(socket);
-    const dialled = originalDestination(socket) ?? localEnd(socket);
+    const peer = stream.remote();
+    const dialled = originalDestination(stream.fd) ?? stream.local();
     if (peer === undefined || dialled === undefined) {
-      socket.destroy();
+      stream.destroy();
       return;
     }
     if (pod.table.size >= pod.bounds.maxConnectionsPerPod) {
@@ -42,28 +41,28 @@ export class InboundPlaintext {
         destinationAddress: dialled,
         error: `too many connections of one pod: ${pod.table.size} are open`,
       });
-      resetSocket(socket);
+      stream.reset();
       return;
     }
-    new PlaintextConnection(pod, this.#application, socket, peer, dialled).begin();
+    new PlaintextConnection(pod, this.#application, stream, peer, dialled).begin();
   };
 }
 
 class PlaintextConnection extends TrackedConnection {
   readonly #pod: PodContext;
   readonly #application: ToApplication;
-  readonly #socket: Socket;
+  readonly #stream: TcpStream;
   readonly #peer: HostPort;
   readonly #dialled: HostPort;
   #judged: Connection | undefined = undefined;
-  #connecting: Connecting | undefined = undefined;
-  #pair: SocketPair | undefined = undefined;
+  #connecting: ConnectingStream | undefined = undefined;
+  #pair: StreamPair | undefined = undefined;
 
-  constructor(pod: PodContext, application: ToApplication, socket: Socket, peer: HostPort, dialled: HostPort) {
+  constructor(pod: PodContext, application: ToApplication, stream: TcpStream, peer: HostPort, dialled: HostPort) {
     super(pod.table, pod.telemetry);
     this.#pod = pod;
     this.#application = application;
-    this.#socket = socket;
+    this.#stream = stream;
     this.#peer = peer;
     this.#dialled = dialled;
     pod.telemetry.sockets('destination', 1);
@@ -117,7 +116,7 @@ class PlaintextConnection extends TrackedConnection {
       this.#peer.ip,
       (upstream) => {
         this.#connecting = undefined;
-        this.#pair = new SocketPair(this.#socket, upstream, this, (failure) => this.finish(failure));
+        this.#pair = new StreamPair(this.#stream, upstream, this, (failure) => this.finish(failure));
       },
       (failure) => this.end(failure, 'CANCEL'),
     );
@@ -143,7 +142,7 @@ class PlaintextConnection extends TrackedConnection {
   protected release(_code: ResetCode): void {
     this.#connecting?.cancel();
     if (this.#pair !== undefined) this.#pair.cut();
-    else resetSocket(this.#socket);
+    else this.#stream.reset();
   }
 
   stillAllowed(): boolean {

@@ -4,7 +4,7 @@
 
 import type { Socket } from 'node:net';
 import type { Expiring } from '../dataplane/deadlines.ts';
-import { Connecting, ignoreErrors, localEnd, remoteEnd } from '../dataplane/endpoints.ts';
+import { Connecting, ConnectingStream } from '../dataplane/endpoints.ts';
 import {
   ConnectFailure,
   type Failure,
@@ -15,7 +15,7 @@ import {
   TUNNEL_PORT_BLOCKED,
 } from '../dataplane/failure.ts';
 import { Pool, type PoolKey, poolKeyText } from '../dataplane/pool.ts';
-import { drive } from '../dataplane/session-driver.ts';
+import { driveLending } from '../dataplane/session-driver.ts';
 import { type SpiffeId, sameSpiffeId } from '../model/identity.ts';
 import { formatHostPort, type HostPort } from '../model/ip.ts';
 import type { Addressee } from '../model/lookup.ts';
@@ -30,7 +30,8 @@ import {
 import { unreachable } from '../model/result.ts';
 import { peerOf } from '../model/traffic.ts';
 import { type GatewayAddress, identityOf, type Workload } from '../model/workload.ts';
-import { originalDestination, resetSocket } from '../platform/linux/sockets.ts';
+import { originalDestination } from '../platform/linux/sockets.ts';
+import type { TcpStream } from '../platform/tcp/stream.ts';
 import { secureMeshClient } from '../platform/tls/index.ts';
 import {
   type ClientSession,
@@ -42,14 +43,14 @@ import {
 } from '../wire/hbone/index.ts';
 import { TrackedConnection } from './connections.ts';
 import { keepaliveOf, type PodContext, WORKLOAD_WAIT_MS } from './context.ts';
-import { type Relay, SocketPair, TunnelRelay } from './copy.ts';
+import { type Relay, StreamPair, TunnelRelay } from './copy.ts';
 import { baggageOf } from './own-baggage.ts';
 import { newTraceparent } from './trace.ts';
 
 /** Tries of one CONNECT on other connections, when a pooled one turned out to be closing. No byte was sent by then. */
 const MAX_RETRIES = 2;
 
-/** The outbound side of one pod: hand accepted sockets (paused, half-open allowed) to `accept`. */
+/** The outbound side of one pod: hand accepted streams, not started, to `accept`. */
 export class Outbound {
   readonly #pod: PodContext;
   readonly #pool: Pool<ClientSession>;
@@ -63,13 +64,12 @@ export class Outbound {
     });
   }
 
-  readonly accept = (socket: Socket): void => {
+  readonly accept = (stream: TcpStream): void => {
     const pod = this.#pod;
-    socket.on('error', ignoreErrors);
-    const client = remoteEnd(socket);
-    const destination = originalDestination(socket) ?? localEnd(socket);
+    const client = stream.remote();
+    const destination = originalDestination(stream.fd) ?? stream.local();
     if (client === undefined || destination === undefined) {
-      socket.destroy();
+      stream.destroy();
       return;
     }
     if (pod.table.size >= pod.bounds.maxConnectionsPerPod) {
@@ -79,10 +79,10 @@ export class Outbound {
         destinationAddress: destination,
         error: `too many connections of one pod: ${pod.table.size} are open`,
       });
-      resetSocket(socket);
+      stream.reset();
       return;
     }
-    new OutboundConnection(pod, this.#pool, socket, client, destination).begin();
+    new OutboundConnection(pod, this.#pool, stream, client, destination).begin();
   };
 
   /** Tunnels to come use new connections, made with the identity's new certificate. */
@@ -125,27 +125,27 @@ async function dialTunnel(pod: PodContext, key: PoolKey): Promise<ClientSession>
       maxConcurrentStreams: settings.pool.maxStreamsPerConnection,
     },
   });
-  drive(socket, session);
+  driveLending(socket, session);
   return session;
 }
 
 class OutboundConnection extends TrackedConnection implements Expiring {
   readonly #pod: PodContext;
   readonly #pool: Pool<ClientSession>;
-  readonly #socket: Socket;
+  readonly #stream: TcpStream;
   readonly #client: HostPort;
   readonly #destination: HostPort;
   #source: Workload | undefined = undefined;
   #route: HboneRoute | PlainRoute | undefined = undefined;
-  #connecting: Connecting | undefined = undefined;
+  #connecting: ConnectingStream | undefined = undefined;
   #relay: Relay | undefined = undefined;
   #retries = 0;
 
-  constructor(pod: PodContext, pool: Pool<ClientSession>, socket: Socket, client: HostPort, destination: HostPort) {
+  constructor(pod: PodContext, pool: Pool<ClientSession>, stream: TcpStream, client: HostPort, destination: HostPort) {
     super(pod.table, pod.telemetry);
     this.#pod = pod;
     this.#pool = pool;
-    this.#socket = socket;
+    this.#stream = stream;
     this.#client = client;
     this.#destination = destination;
     pod.telemetry.sockets('source', 1);
@@ -242,14 +242,13 @@ class OutboundConnection extends TrackedConnection implements Expiring {
       destination: route.hop,
       mark: settings.listen.packetMark,
       keepalive: keepaliveOf(settings),
-      allowHalfOpen: true,
     };
-    const connected = (upstream: Socket): void => {
+    const connected = (upstream: TcpStream): void => {
       this.#connecting = undefined;
-      this.#relay = new SocketPair(this.#socket, upstream, this, (failure) => this.finish(failure));
+      this.#relay = new StreamPair(this.#stream, upstream, this, (failure) => this.finish(failure));
     };
     try {
-      this.#connecting = new Connecting(netns, options, connecting, connected, (failure) => this.#fail(failure));
+      this.#connecting = new ConnectingStream(netns, options, connecting, connected, (failure) => this.#fail(failure));
     } catch (error) {
       this.#fail(failureOf(error));
     }
@@ -289,7 +288,7 @@ class OutboundConnection extends TrackedConnection implements Expiring {
   }
 
   #open(key: PoolKey, request: ConnectRequest): void {
-    const relay = new OutboundRelay(this, this.#socket, (error) => this.#refused(error, key, request));
+    const relay = new OutboundRelay(this, this.#stream, (error) => this.#refused(error, key, request));
     const text = poolKeyText(key);
     const stream = this.#pool.open(text, request, relay);
     if (stream !== undefined) this.#opened(relay, stream);
@@ -369,7 +368,7 @@ class OutboundConnection extends TrackedConnection implements Expiring {
   protected release(code: ResetCode): void {
     this.#connecting?.cancel();
     if (this.#relay !== undefined) this.#relay.cut(code);
-    else resetSocket(this.#socket);
+    else this.#stream.reset();
   }
 
   /** A tunnel holds while both ends still have the identities that it was opened with. */
@@ -390,8 +389,8 @@ class OutboundRelay extends TunnelRelay {
   readonly #refused: (error: HboneError) => void;
   #started = false;
 
-  constructor(connection: OutboundConnection, socket: Socket, refused: (error: HboneError) => void) {
-    super(socket, 'outbound', connection, (failure) => connection.finished(failure));
+  constructor(connection: OutboundConnection, stream: TcpStream, refused: (error: HboneError) => void) {
+    super(stream, 'outbound', connection, (failure) => connection.finished(failure));
     this.#connection = connection;
     this.#refused = refused;
   }

@@ -5,7 +5,7 @@
 //                        └────────── stop (pod left the mesh) ──────────────────┘
 
 import { closeSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { Deadlines } from '../dataplane/deadlines.ts';
 import { CLOSED_BY_DRAIN, POLICY_CHANGE } from '../dataplane/failure.ts';
 import type { SpiffeId } from '../model/identity.ts';
@@ -15,6 +15,8 @@ import { hasCode } from '../platform/linux/errors.ts';
 import { setSysctl } from '../platform/linux/links.ts';
 import type { Netns } from '../platform/linux/netns.ts';
 import { listenTcp, serve, setKeepalive } from '../platform/linux/sockets.ts';
+import type { TcpStream } from '../platform/tcp/stream.ts';
+import { listenStreams } from '../platform/tcp/streams.ts';
 import { ConnectionTable } from './connections.ts';
 import {
   ANSWER_TIMEOUT_MS,
@@ -53,7 +55,7 @@ export class PodProxy {
   readonly #outbound: Outbound;
   readonly #plaintext: InboundPlaintext;
   readonly #hbone: InboundHbone;
-  readonly #servers: Server[] = [];
+  readonly #listeners: { close(): void }[] = [];
   #dns: { close(): void } | undefined = undefined;
   #stopped = false;
 
@@ -93,10 +95,10 @@ export class PodProxy {
     this.#prepareHandOver();
     try {
       if (this.#own === undefined) {
-        await this.#listen(OUTBOUND_PORT, this.#outbound.accept, true);
-        await this.#listen(INBOUND_PLAINTEXT_PORT, this.#plaintext.accept, true);
+        await this.#listenStreams(OUTBOUND_PORT, this.#outbound.accept);
+        await this.#listenStreams(INBOUND_PLAINTEXT_PORT, this.#plaintext.accept);
       }
-      await this.#listen(HBONE_PORT, this.#hbone.accept, false);
+      await this.#listenSockets(HBONE_PORT, this.#hbone.accept);
       if (this.#startDns !== undefined) this.#dns = await this.#startDns(this.pod, this.#netns);
     } catch (error) {
       this.#closeListeners();
@@ -119,21 +121,11 @@ export class PodProxy {
     }
   }
 
-  /** The v6 wildcard serves IPv4 too; a kernel without IPv6 falls back to IPv4 alone. */
-  async #listen(port: number, accept: (socket: Socket) => void, keepalive: boolean): Promise<void> {
-    const { settings } = this.#context;
-    const { ipv6, reusePort, originalSource, packetMark } = settings.listen;
-    const options = { port, backlog: BACKLOG, reusePort, transparent: originalSource, mark: packetMark };
-    const bind = (ip: string): number => listenTcp(this.#netns, { ...options, ip: ip as Ip });
-    let fd: number;
-    try {
-      fd = bind(ipv6 ? '::' : '0.0.0.0');
-    } catch (error) {
-      if (!ipv6 || !hasCode(error, 'EAFNOSUPPORT')) throw error;
-      fd = bind('0.0.0.0');
-    }
-    const keep = keepaliveOf(settings);
-    if (keepalive && keep !== undefined) {
+  /** Where bytes are only copied: the lean kind of connection. */
+  async #listenStreams(port: number, accept: (stream: TcpStream) => void): Promise<void> {
+    const fd = this.#bind(port);
+    const keep = keepaliveOf(this.#context.settings);
+    if (keep !== undefined) {
       try {
         setKeepalive(fd, keep); // accepted sockets inherit it
       } catch (error) {
@@ -141,10 +133,33 @@ export class PodProxy {
         throw error;
       }
     }
-    const server = createServer({ allowHalfOpen: keepalive, pauseOnConnect: true, noDelay: true }, accept);
-    server.on('error', (error) => this.#context.log.error('listener failed', { port, error }));
-    this.#servers.push(server);
+    this.#listeners.push(await listenStreams(fd, BACKLOG, accept, (error) => this.#failed(port, error)));
+  }
+
+  /** Where TLS comes first. */
+  async #listenSockets(port: number, accept: (socket: Socket) => void): Promise<void> {
+    const fd = this.#bind(port);
+    const server = createServer({ pauseOnConnect: true, noDelay: true }, accept);
+    server.on('error', (error) => this.#failed(port, error));
+    this.#listeners.push(server);
     await serve(server, fd, BACKLOG);
+  }
+
+  #failed(port: number, error: Error): void {
+    this.#context.log.error('listener failed', { port, error });
+  }
+
+  /** The v6 wildcard serves IPv4 too; a kernel without IPv6 falls back to IPv4 alone. */
+  #bind(port: number): number {
+    const { ipv6, reusePort, originalSource, packetMark } = this.#context.settings.listen;
+    const options = { port, backlog: BACKLOG, reusePort, transparent: originalSource, mark: packetMark };
+    const bind = (ip: string): number => listenTcp(this.#netns, { ...options, ip: ip as Ip });
+    try {
+      return bind(ipv6 ? '::' : '0.0.0.0');
+    } catch (error) {
+      if (!ipv6 || !hasCode(error, 'EAFNOSUPPORT')) throw error;
+      return bind('0.0.0.0');
+    }
   }
 
   /** Policies, or the pod's workload, have changed: what is no longer allowed is closed. */
@@ -208,7 +223,7 @@ export class PodProxy {
   }
 
   #closeListeners(): void {
-    for (const server of this.#servers.splice(0)) server.close();
+    for (const listener of this.#listeners.splice(0)) listener.close();
     this.#dns?.close();
     this.#dns = undefined;
   }

@@ -40,6 +40,7 @@ export const libc = {
   send: bind<(fd: number, data: Uint8Array, length: number, flags: number) => number | bigint>(
     'int64_t send(int, const uint8_t *, size_t, int)',
   ),
+  shutdown: bind<(fd: number, how: number) => number>('int shutdown(int, int)'),
   recv: bind<(fd: number, data: Uint8Array, length: number, flags: number) => number | bigint>(
     'int64_t recv(int, uint8_t *, size_t, int)',
   ),

@@ -159,10 +159,17 @@ export function serve(server: Server, fd: number, backlog = 128): Promise<void> 
  * @throws SystemError for what fails before the first packet: socket, options, source address
  */
 export function connectTcp(netns: Netns, options: ConnectOptions): Socket {
+  const { destination } = options;
+  const socket = new Socket({ fd: dialSocket(netns, options), allowHalfOpen: options.allowHalfOpen ?? false });
+  return socket.connect({ host: destination.ip, port: destination.port });
+}
+
+/** A socket that is ready to connect. Errors as `connectTcp`. */
+export function dialSocket(netns: Netns, options: ConnectOptions): number {
   const { destination, source } = options;
   const what = (): string => `TCP connection to ${formatHostPort(destination)} not opened`;
   const family = isV4(destination.ip) ? AF_INET : AF_INET6;
-  const fd = makeSocket(netns, family, SOCK_STREAM, what, (fd) => {
+  return makeSocket(netns, family, SOCK_STREAM, what, (fd) => {
     if (options.mark !== undefined) setOption(fd, SOL_SOCKET, SO_MARK, options.mark, what());
     setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1, what());
     if (options.keepalive !== undefined) setKeepalive(fd, options.keepalive);
@@ -174,8 +181,6 @@ export function connectTcp(netns: Netns, options: ConnectOptions): Socket {
     if (source.port === 0) setOption(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1, what());
     bindTo(fd, source, family, () => `${what()} from ${formatHostPort(source)}`);
   });
-  const socket = new Socket({ fd, allowHalfOpen: options.allowHalfOpen ?? false });
-  return socket.connect({ host: destination.ip, port: destination.port });
 }
 
 /** A bound UDP socket, for `dgram.Socket.bind({ fd })` or `openUdp`. `::` serves IPv4 as well. Errors as `listenTcp`. */
@@ -239,6 +244,8 @@ function adoptUdp(type: SocketType, fd: number): Promise<UdpSocket> {
   });
 }
 
+export const setNoDelay = (fd: number): void => setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1, 'TCP_NODELAY not set');
+
 /** SO_KEEPALIVE with its three numbers; Node's `setKeepAlive` can set only the first. */
 export function setKeepalive(socket: Socket | number, keepalive: Keepalive): void {
   const fd = descriptorOf(socket);
@@ -258,8 +265,8 @@ export function setKeepalive(socket: Socket | number, keepalive: Keepalive): voi
  * What the application dialled before a redirect rule turned the connection to us (ztunnel: the IPv4 option, then the
  * IPv6 one). Undefined when the connection was not redirected and not tracked; the caller then takes the local address.
  */
-export function originalDestination(socket: Socket | number): HostPort | undefined {
-  const fd = descriptorOf(socket);
+export function originalDestination(socket: Socket | number | undefined): HostPort | undefined {
+  const fd = socket === undefined ? undefined : descriptorOf(socket);
   if (fd === undefined) return undefined;
   return readAddress(fd, SOL_IP, 16) ?? readAddress(fd, SOL_IPV6, 28);
 }
@@ -291,8 +298,13 @@ const LINGER_NOTHING = Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]);
 export function resetSocket(socket: Socket): void {
   const fd = descriptorOf(socket);
   // A socket that cannot be told so any more is closed without.
-  if (fd !== undefined) libc.setsockopt(fd, SOL_SOCKET, SO_LINGER, LINGER_NOTHING, LINGER_NOTHING.length);
+  if (fd !== undefined) setResetOnClose(fd);
   socket.destroy();
+}
+
+/** Closing the descriptor drops what waits and sends a reset. */
+export function setResetOnClose(fd: number): void {
+  libc.setsockopt(fd, SOL_SOCKET, SO_LINGER, LINGER_NOTHING, LINGER_NOTHING.length);
 }
 
 /** Whether `::1` exists in the namespace: a kernel, or a namespace, may be without IPv6. */

@@ -3,7 +3,7 @@
 // INVARIANT (bounded): a tunnel holds at most limits.sendBufferBytes and one chunk; the outbox at most `fullAtBytes` of
 // DATA and one chunk for each producer that was not yet told to stop.
 
-import type { Buffer } from 'node:buffer';
+import { Buffer } from 'node:buffer';
 import { DEFAULT_WINDOW_BYTES, MAX_WINDOW_BYTES } from './frames.ts';
 import type { HboneLimits } from './limits.ts';
 import { Outbox } from './outbox.ts';
@@ -29,7 +29,7 @@ export class Outgoing {
   private readonly limits: HboneLimits;
   private readonly peer: PeerSettings;
   private readonly events: OutgoingEvents;
-  private readonly outbox = new Outbox();
+  private readonly outbox: Outbox;
   private readonly blocked = new Set<Tunnel>();
   private readonly flushCallback: () => void;
   private readonly fullAtBytes: number;
@@ -49,6 +49,7 @@ export class Outgoing {
     events: OutgoingEvents,
   ) {
     this.transport = transport;
+    this.outbox = new Outbox(transport);
     this.environment = environment;
     this.limits = limits;
     this.peer = peer;
@@ -154,7 +155,7 @@ export class Outgoing {
   private dataLater(tunnel: Tunnel, chunk: Uint8Array): boolean {
     if (chunk.length > 0) {
       if (tunnel.pending === NOTHING) tunnel.pending = [];
-      tunnel.pending.push(chunk);
+      tunnel.pending.push(Buffer.from(chunk)); // it is lent
       tunnel.pendingBytes += chunk.length;
       this.pump(tunnel);
     }
@@ -203,6 +204,6 @@ export class Outgoing {
   }
 
   private write(): void {
-    if (!this.outbox.flush(this.transport)) this.transportFull = this.transport.writableLength >= this.fullAtBytes;
+    if (!this.outbox.flush()) this.transportFull = this.transport.writableLength >= this.fullAtBytes;
   }
 }

@@ -1,9 +1,9 @@
-// A queue of bytes that could not be passed on yet. Large pieces are kept as they are; small ones are copied together,
-// since a window bounds bytes but not pieces, and a peer may send its four megabytes one byte at a time.
+// A queue of bytes that could not be passed on yet. Pieces are lent, so all are copied: large ones by themselves, small
+// ones together, since a window bounds bytes but not pieces, and a peer may send its four megabytes one byte at a time.
 
 import { Buffer } from 'node:buffer';
 
-/** Pieces up to this size are copied. */
+/** Pieces up to this size are copied together. */
 export const SMALL_PIECE_BYTES = 1 << 10;
 const BLOCK_BYTES = 4 << 10;
 
@@ -17,7 +17,7 @@ export class PieceQueue {
     this.bytes += piece.length;
     if (piece.length > SMALL_PIECE_BYTES) {
       this.closeBlock();
-      this.pieces.push(piece);
+      this.pieces.push(Buffer.from(piece));
       return;
     }
     if (this.block === undefined || this.blockUsed + piece.length > BLOCK_BYTES) {

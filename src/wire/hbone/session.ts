@@ -468,13 +468,13 @@ export abstract class Session implements HboneSession, frames.FrameHandler, Tunn
     const block = payload.subarray(start, end);
     const endStream = (flags & frames.END_STREAM) !== 0;
     if ((flags & frames.END_HEADERS) !== 0) return this.decodeBlock(streamId, endStream, block);
-    this.openBlock = { streamId, endStream, parts: [block], bytes: block.length };
+    this.openBlock = { streamId, endStream, parts: [Buffer.from(block)], bytes: block.length };
     return undefined;
   }
 
   private onContinuation(flags: number, payload: Buffer): Fault | undefined {
     const open = this.openBlock as OpenBlock; // frameBound lets no other CONTINUATION pass
-    open.parts.push(payload);
+    open.parts.push(Buffer.from(payload)); // it is lent
     open.bytes += payload.length;
     if ((flags & frames.END_HEADERS) !== 0) {
       this.openBlock = undefined;

@@ -13,8 +13,6 @@ export interface Transport {
    * @param done called once when the bytes are needed no more, also when they could not be sent
    */
   write(chunk: Uint8Array, done?: () => void): boolean;
-  cork(): void;
-  uncork(): void;
   /** Flushes what was written, then closes the writing side. */
   end(): void;
   destroy(error?: Error): void;
@@ -69,7 +67,7 @@ export interface TunnelSink {
 export interface TunnelStream {
   readonly id: number;
   /**
-   * Sends bytes; takes ownership of `chunk`. False: window, send buffer or transport is full. The chunk was taken all the
+   * Sends bytes; `chunk` is lent, and copied. False: window, send buffer or transport is full. The chunk was taken all the
    * same; stop until `TunnelSink.writable`. What is held for a producer that does not stop is bounded: the tunnel is
    * reset when the send buffer overflows.
    */
