@@ -33,6 +33,7 @@ const gatewayClassRules: KindRules = {
 function define(group: string, versions: readonly [string, ...string[]], kind: string, more: Definition): Kind {
   const schemaVersion = more.schemaVersion ?? versions[0];
   const columns = more.columns ?? tables.NAME_AND_AGE;
+  const checks = meshRules({ group, kind, plural: more.plural }, deepValidatorOf(group, schemaVersion, kind));
   return {
     group,
     plural: more.plural,
@@ -52,9 +53,9 @@ function define(group: string, versions: readonly [string, ...string[]], kind: s
     selectableFields: [],
     schema: () => schemaNamed(`${group}.${schemaVersion}.${kind}`),
     columns: () => columns,
-    rules: { ...meshRules(group, kind), ...more.rules },
+    ...checks,
+    rules: { ...checks.rules, ...more.rules },
     nameRule: 'subdomain',
-    deepValidator: deepValidatorOf(group, schemaVersion, kind),
   };
 }
 
@@ -122,6 +123,7 @@ export const MESH_KINDS: readonly Kind[] = [
   {
     ...istio('extensions.istio.io', ['v1alpha1'], 'TrafficExtension', { plural: 'trafficextensions' }),
     schema: () => OPEN_KIND,
+    rules: {},
     deepValidator: undefined,
   },
 ];
