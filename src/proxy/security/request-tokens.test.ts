@@ -231,13 +231,11 @@ test('keys that cannot verify are no keys: symmetric, for encryption, weak', asy
 test('keys that could not be had refuse every token', () =>
   assert.equal(outcome(valid, rule({ keys: { kind: 'missing', why: 'timeout' } })), '401 Jwks remote fetch is failed'));
 
-test('audiences: one of the allowed; else 403, without a challenge', async () => {
+test('audiences: one of the allowed; else 403', async () => {
   const token = await sign(rsa, claims({ aud: ['x', 'https://shop/'] }));
   assert.equal(outcome(token, rule({ audiences: ['shop'] })), 'ok https://id/ann');
   assert.equal(outcome(token, rule({ audiences: ['y'] })), '403 Audiences in Jwt are not allowed');
   assert.equal(outcome(valid, rule({ audiences: ['y'] })), '403 Audiences in Jwt are not allowed');
-  const reply = checker(rule({ audiences: ['y'] })).check(exchange(bearer(valid)));
-  assert.ok(reply?.headers.every(({ name }) => name !== 'www-authenticate'));
 });
 
 test('the refusal names realm and kind, and never the token', () => {
@@ -325,7 +323,10 @@ test('claims and payload go to headers; what a client put there is gone, with a 
   const forged = { 'X-Payload': 'evil', 'x-sub': 'root', 'x-admin': 'true', 'x-list': 'evil', 'x-bad': 'evil' };
   const plain = exchange(forged);
   assert.equal(checker(told).check(plain), undefined);
-  assert.equal(plain.requestFields.count, 0);
+  assert.deepEqual(
+    ['x-payload', 'x-sub', 'x-admin', 'x-list', 'x-bad'].filter((name) => plain.requestFields.has(name)),
+    [],
+  );
   const preflight = exchange({ ...forged, origin: 'o', 'access-control-request-method': 'GET' }, { method: 'OPTIONS' });
   assert.equal(checker(told).check(preflight), undefined);
   assert.equal(preflight.requestFields.has('x-sub'), false);
@@ -355,6 +356,12 @@ test('what policies see: principal, presenter, audiences, claims with lists', as
 });
 
 test('CORS preflight passes, an ordinary OPTIONS does not', () => {
+  assert.equal(
+    checker(rule()).check(
+      exchange({ ...bearer('a.b'), origin: '', 'access-control-request-method': 'PUT' }, { method: 'OPTIONS' }),
+    )?.status,
+    401,
+  );
   const preflight = { ...bearer('a.b'), origin: 'https://o', 'access-control-request-method': 'PUT' };
   assert.equal(checker(rule()).check(exchange(preflight, { method: 'OPTIONS' })), undefined);
   assert.equal(checker(rule()).check(exchange(preflight, { method: 'GET' }))?.status, 401);

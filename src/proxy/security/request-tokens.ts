@@ -137,7 +137,11 @@ const headersOf = (rule: TokenRule): string[] => [
 
 /** CORS asks before it sends credentials (Istio: preflight requests pass). */
 const isPreflight = ({ request, requestFields }: Exchange): boolean =>
-  request.method === 'OPTIONS' && requestFields.has('origin') && requestFields.has('access-control-request-method');
+  request.method === 'OPTIONS' &&
+  hasText(requestFields, 'origin') &&
+  hasText(requestFields, 'access-control-request-method');
+
+const hasText = (fields: Fields, name: string): boolean => (fields.get(name) ?? '') !== '';
 
 /** Any rule of the token's issuer will do; of several failures the most telling one is answered. */
 function verifyToken(rules: readonly ReadyRule[], text: string, nowMs: number): Outcome {
@@ -217,12 +221,11 @@ function challenge({ request }: Exchange): string {
 }
 
 function refusal(exchange: Exchange, fault: string): LocalReply {
-  const forbidden = fault === WRONG_AUDIENCE;
   return {
-    status: forbidden ? 403 : 401,
+    status: fault === WRONG_AUDIENCE ? 403 : 401,
     headers: [
       { name: 'content-type', value: 'text/plain' },
-      ...(forbidden ? [] : [{ name: 'www-authenticate', value: challenge(exchange) }]),
+      { name: 'www-authenticate', value: challenge(exchange) },
     ],
     body: fault,
     details: `jwt_authn_access_denied{${fault.replaceAll(' ', '_')}}`,

@@ -27,16 +27,20 @@ export const client = (change: Partial<ClientInfo> = {}): ClientInfo => ({
   ...change,
 });
 
+const REQUEST_ID = '7a1d4d8e-2f3b-4c5d-8e9f-0a1b2c3d4e5f';
+
 /** `GET http://shop.example.com/` over HTTP/1.1, from shop/order, nothing answered yet. */
 export function exchange(
   headers: Readonly<Record<string, string | readonly string[]>> = {},
   request: Partial<HttpRequest> = {},
   change: Partial<Exchange> = {},
 ): Exchange {
-  const requestFields = fieldsOf(headers);
+  const requestFields = fieldsOf('x-request-id' in headers ? headers : { 'x-request-id': REQUEST_ID, ...headers });
   const made = plainRequest({ headers: requestFields, ...request });
   return {
-    id: '7a1d4d8e-2f3b-4c5d-8e9f-0a1b2c3d4e5f',
+    get id() {
+      return requestFields.get('x-request-id') ?? '';
+    },
     startedAtMs: Date.UTC(2026, 0, 2, 3, 4, 5, 678),
     client: client(),
     protocol: 'HTTP/1.1',

@@ -13,6 +13,8 @@ export interface ReportingProxy {
   /** Label `reporter`: `waypoint`, `source` at gateways and sidecars' client side, `destination` at their server side. */
   readonly reporter: 'source' | 'destination' | 'waypoint';
   readonly peer: Peer;
+  /** A gateway, whose clients are strangers: request ids that they send are not kept. */
+  readonly edge: boolean;
   readonly identity: SpiffeId | undefined;
   /** `waypoint~10.244.1.7~waypoint-5d4-abcde.shop~shop.svc.cluster.local` */
   readonly nodeId: string;

@@ -12,6 +12,7 @@ import { type AccessLog, accessLog } from './access-logs.ts';
 import { Collectors } from './collectors.ts';
 import type { ReportingProxy } from './ends.ts';
 import { MetricsPlan } from './metrics-plan.ts';
+import { takeRequestId } from './request-id.ts';
 import { RequestMetrics } from './request-metrics.ts';
 import { Tracing } from './tracing.ts';
 
@@ -83,7 +84,7 @@ export class ProxyTelemetry {
     const plan = new MetricsPlan(proxy, config.metrics, this.#metrics, warn);
     const collector = (to: Parameters<Collectors['logs']>[0]) => this.#collectors.logs(to);
     const logs = config.accessLogs.map((one) => accessLog(one, { proxy, sink, collector, tracing, warn }));
-    return new ConfiguredTelemetry(plan, logs, tracing);
+    return new ConfiguredTelemetry(proxy, plan, logs, tracing);
   }
 
   #warn(problem: string): void {
@@ -93,18 +94,25 @@ export class ProxyTelemetry {
   }
 }
 
+/** Trusted proxies stand before this one: what they pass on was theirs to check. */
+const isVouchedFor = ({ request, client }: Exchange): boolean =>
+  request.remoteIp !== undefined && request.remoteIp !== client.source.ip;
+
 class ConfiguredTelemetry implements ExchangeTelemetry {
+  readonly #proxy: ReportingProxy;
   readonly #plan: MetricsPlan;
   readonly #logs: readonly AccessLog[];
   readonly #tracing: Tracing | undefined;
 
-  constructor(plan: MetricsPlan, logs: readonly AccessLog[], tracing: Tracing | undefined) {
+  constructor(proxy: ReportingProxy, plan: MetricsPlan, logs: readonly AccessLog[], tracing: Tracing | undefined) {
+    this.#proxy = proxy;
     this.#plan = plan;
     this.#logs = logs;
     this.#tracing = tracing;
   }
 
   begin(exchange: Exchange): void {
+    takeRequestId(exchange.requestFields, !this.#proxy.edge || isVouchedFor(exchange));
     this.#tracing?.begin(exchange);
   }
 

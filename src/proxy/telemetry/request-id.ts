@@ -10,14 +10,12 @@ const UUID = /^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$/;
 const DECISION_AT = 14;
 
 /**
- * The id of a request, written to its fields.
+ * Sees to it that a request has an id.
  * @param believes  whether one that came is kept: from inside the mesh it is, at the edge only from trusted proxies
  */
-export function takeRequestId(fields: Fields, believes: boolean): string {
+export function takeRequestId(fields: Fields, believes: boolean): void {
   const sent = believes ? fields.get(FIELD) : undefined;
-  const id = sent !== undefined && sent !== '' && sent.length <= MOST_CHARACTERS ? sent : randomUUID();
-  fields.set(FIELD, id);
-  return id;
+  if (sent === undefined || sent === '' || sent.length > MOST_CHARACTERS) fields.set(FIELD, randomUUID());
 }
 
 /** What an id says was decided before; undefined: nothing. */

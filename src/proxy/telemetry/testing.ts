@@ -34,6 +34,7 @@ export const service: ServiceConfig = {
 
 export const proxy = (reporter: ReportingProxy['reporter'] = 'waypoint'): ReportingProxy => ({
   reporter,
+  edge: reporter === 'source',
   peer: peerOf(pod('edge')),
   identity: { trustDomain: 'cluster.local', namespace: 'shop', serviceAccount: 'edge' },
   nodeId: `${reporter}~10.0.0.9~edge-1.shop~shop.svc.cluster.local`,

@@ -13,7 +13,7 @@ export function encodeZipkin(serviceName: string, spans: readonly Span[]): Uint8
     kind: KINDS[span.kind],
     name: span.name,
     timestamp: Math.floor(span.startMs * 1000),
-    duration: Math.max(1, Math.floor((span.endMs - span.startMs) * 1000)),
+    duration: Math.max(1, Math.round((span.endMs - span.startMs) * 1000)),
     localEndpoint: { serviceName },
     tags: Object.fromEntries(span.failed ? [...span.tags, ['error', 'true']] : span.tags),
   }));
