@@ -272,10 +272,22 @@ const tls: readonly [string, Json, readonly Json[], string][] = [
     'False RefNotPermitted',
   ],
   [
-    'the mesh own certificate',
+    "the mesh's own certificate, which is not shown outside",
     https({}, { certificateRefs: [], options: { 'gateway.istio.io/tls-terminate-mode': 'ISTIO_MUTUAL' } }),
     [],
+    'False InvalidCertificateRef',
+  ],
+  [
+    'clients by the authority beside the certificate',
+    https({ name: 'cert' }, { options: { 'gateway.istio.io/tls-terminate-mode': 'MUTUAL' } }),
+    [secret('shop', { ...GOOD, 'ca.crt': PEM('CERTIFICATE') })],
     'True ResolvedRefs',
+  ],
+  [
+    'clients by an authority that is nowhere',
+    https({ name: 'cert' }, { options: { 'gateway.istio.io/tls-terminate-mode': 'MUTUAL' } }),
+    [secret('shop', GOOD)],
+    'False InvalidCACertificateRef',
   ],
   ['passthrough', { name: 'p', port: 443, protocol: 'TLS', tls: { mode: 'Passthrough' } }, [], 'True ResolvedRefs'],
   [
@@ -367,6 +379,40 @@ test('kinds of routes: by protocol, narrowed by what the listener says', () => {
   const judged = listenersOf([mixed])[0];
   assert.equal(judged?.ResolvedRefs, 'False InvalidRouteKinds');
   assert.equal(judged?.Programmed, 'True Programmed', 'what remains still works');
+});
+
+test('a gateway that lets unverified clients in carries a warning, as long as it does', () => {
+  const validation = {
+    caCertificateRefs: [{ kind: 'ConfigMap', name: 'ca', group: '' }],
+    mode: 'AllowInsecureFallback',
+  };
+  const frontend = { default: { validation } };
+  const open = edge([https()], {}, { tls: { frontend } });
+  const ambient = ambientOf([open, secret('shop', GOOD)]);
+  const report = ambient.reports.get('Gateway/shop/edge');
+  assert.equal(brief(report?.wanted ?? []).InsecureFrontendValidationMode, 'True ConfigurationChanged');
+  const closed = { ...edge([https()]), status: { conditions: report?.wanted ?? [] } };
+  feed(ambient, closed);
+  ambient.graph.flush();
+  const after = ambient.reports.get('Gateway/shop/edge');
+  assert.ok(
+    after?.found.some(({ type }) => type === 'InsecureFrontendValidationMode'),
+    'it is ours to take away',
+  );
+  assert.ok(!after?.wanted.some(({ type }) => type === 'InsecureFrontendValidationMode'));
+});
+
+test('the certificate for backends: missing, of another namespace, good', () => {
+  const asked = (ref: Json): Json => edge([http('h')], {}, { tls: { backend: { clientCertificateRef: ref } } });
+  const resolved = (...objects: readonly Json[]) => brief(reportOf(objects, 'edge').wanted).ResolvedRefs;
+  assert.equal(resolved(asked({ name: 'cert' })), 'False InvalidClientCertificateRef');
+  assert.equal(resolved(asked(elsewhere), secret('certs', GOOD)), 'False RefNotPermitted');
+  assert.equal(resolved(asked({ name: 'cert' }), secret('shop', GOOD)), 'True ResolvedRefs');
+});
+
+test('a Gateway of a newer control plane gets no status of ours', () => {
+  const newer = gateway({}, { annotations: { 'gateway.istio.io/controller-version': '6' } });
+  assert.equal(ambientOf([newer]).reports.get('Gateway/shop/wp'), undefined);
 });
 
 test('what the API refused stands in the status', () => {

@@ -1,13 +1,13 @@
 // Gateways put together: for each the parts that it should consist of, what becomes of its listeners, and its status.
 
 import { type AddressWorld, assign, manualHosts } from './gateway/addresses.ts';
-import type { CertificateWorld } from './gateway/certificates.ts';
+import { backendCertificateFault, type CertificateWorld } from './gateway/certificates.ts';
 import { judgeListeners, type ListenerVerdict } from './gateway/listeners.ts';
 import { type Overlays, parseOverlays } from './gateway/parameters.ts';
 import type { GatewayDefaults } from './gateway/pod-template.ts';
 import { type Rendered, renderGateway } from './gateway/render.ts';
 import { type GatewayRole, partsName, roleOf } from './gateway/role.ts';
-import { type GatewayFault, gatewayStatus, remoteStatus } from './gateway/status.ts';
+import { GATEWAY_CONDITIONS, type GatewayFault, gatewayStatus, remoteStatus } from './gateway/status.ts';
 import type { Collection, Graph, Reader, Source } from './graph/graph.ts';
 import type { Inputs } from './inputs.ts';
 import { LABEL } from './names.ts';
@@ -47,6 +47,8 @@ export interface PlannedGateways {
   readonly parts: Collection<GatewayParts>;
   /** One a listener, in their order. By `<namespace>/<name>`. */
   readonly verdicts: Collection<readonly ListenerVerdict[]>;
+  /** What their references lead to. */
+  readonly certificates: CertificateWorld;
 }
 
 export interface Gateways extends PlannedGateways {
@@ -147,14 +149,14 @@ export function planGateways(
       ? undefined
       : judgeListeners(get, certificates, gateway, cls, role);
   });
-  return { owned, parts, verdicts };
+  return { owned, parts, verdicts, certificates };
 }
 
 /** @param attachedRoutes  how many routes each listener has, by `<namespace>/<gateway>/<listener>` */
 export function deriveGateways(
   graph: Graph,
   scope: Scope,
-  { owned, parts, verdicts }: PlannedGateways,
+  { owned, parts, verdicts, certificates }: PlannedGateways,
   options: GatewayOptions,
   attachedRoutes: Collection<number>,
 ): Gateways {
@@ -167,7 +169,8 @@ export function deriveGateways(
   const refusals: Source<string> = graph.source('gatewayRefusals');
   const reports = graph.deriveMany('gatewayReports', owned, (get, gateway, key) => {
     const made = get.one(parts, key);
-    if (made === undefined) return [];
+    // A newer control plane that makes the parts writes the status too.
+    if (made === undefined || (made.kind === 'kept' && made.fault === undefined)) return [];
     const { role } = made;
     const status =
       made.kind === 'remote'
@@ -177,6 +180,7 @@ export function deriveGateways(
             assigned: assign(get, addresses, gateway, role, hostsOf(gateway, made, options.clusterDomain)),
             fault: made.kind === 'managed' ? undefined : made.fault,
             refusal: get.one(refusals, key),
+            backendCertificate: backendCertificateFault(get, certificates, gateway),
             attached: (listener) => get.one(attachedRoutes, `${key}/${listener}`) ?? 0,
           });
     const report = reportUnlessEqual({
@@ -185,12 +189,12 @@ export function deriveGateways(
       name: gateway.name,
       manager: 'istio-gateway',
       wanted: status.conditions,
-      found: gateway.found.conditions.filter(({ type }) => status.conditions.some((each) => each.type === type)),
+      found: gateway.found.conditions.filter(({ type }) => GATEWAY_CONDITIONS.has(type)),
       fields: { kind: 'Gateway', wanted: status.parts, found: gateway.found },
     });
     return report === undefined ? [] : [[`Gateway/${key}`, report]];
   });
-  return { owned, parts, verdicts, refusals, reports };
+  return { owned, parts, verdicts, certificates, refusals, reports };
 }
 
 const kept = (role: GatewayRole, reason: GatewayFault['reason'], message: string): GatewayParts => ({

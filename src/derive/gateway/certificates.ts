@@ -40,8 +40,10 @@ function isPem(text: string, label: RegExp): boolean {
 const CERTIFICATE = /^CERTIFICATE$/;
 const PRIVATE_KEY = /PRIVATE KEY$/;
 const MAX_CERTIFICATES = 2;
-/** These take the mesh's own certificates. */
+const MODE_OPTION = 'gateway.istio.io/tls-terminate-mode';
+/** Istio's modes with the mesh's own certificates, which a gateway here does not show to the outside. */
 const MESH_MODES: ReadonlySet<string> = new Set(['ISTIO_SIMPLE', 'ISTIO_MUTUAL']);
+const CLIENT_MODES: ReadonlySet<string> = new Set(['MUTUAL', 'OPTIONAL_MUTUAL']);
 
 function refers(get: Reader, world: CertificateWorld, gateway: Gateway, ref: ObjectRef): TlsFault | undefined {
   const from = { group: 'gateway.networking.k8s.io', kind: 'Gateway', namespace: gateway.namespace };
@@ -90,6 +92,19 @@ function authorityFault(get: Reader, world: CertificateWorld, gateway: Gateway, 
   return problem && { reason: 'InvalidCACertificateRef', message: `${ref.kind} ${key} ${problem}` };
 }
 
+/** What is wrong with the certificate that a Gateway shows to backends. */
+export function backendCertificateFault(
+  get: Reader,
+  world: CertificateWorld,
+  gateway: Gateway,
+): { readonly reason: 'InvalidClientCertificateRef' | 'RefNotPermitted'; readonly message: string } | undefined {
+  const ref = gateway.backendCertificate;
+  const fault = ref && certificateFault(get, world, gateway, ref);
+  if (fault === undefined) return undefined;
+  const reason = fault.reason === 'RefNotPermitted' ? fault.reason : 'InvalidClientCertificateRef';
+  return { reason, message: `clientCertificateRef: ${fault.message}` };
+}
+
 /** @returns what is wrong with a listener's TLS references; undefined: nothing, or it ends no TLS */
 export function tlsFault(
   get: Reader,
@@ -99,17 +114,26 @@ export function tlsFault(
 ): TlsFault | undefined {
   if (protocol !== 'HTTPS' && protocol !== 'TLS') return undefined;
   if (tls?.mode === 'Passthrough') return undefined;
+  const invalid = (message: string): TlsFault => ({ reason: 'InvalidCertificateRef', message });
   const certificates = tls?.certificates ?? [];
-  if (!MESH_MODES.has(tls?.options['gateway.istio.io/tls-terminate-mode'] ?? '')) {
-    if (certificates.length === 0 || certificates.length > MAX_CERTIFICATES)
+  const mode = tls?.options[MODE_OPTION] ?? '';
+  if (MESH_MODES.has(mode))
+    return invalid(`option ${MODE_OPTION}: ${mode} is not supported: use MUTUAL, with certificateRefs`);
+  if (certificates.length === 0 || certificates.length > MAX_CERTIFICATES)
+    return invalid(`a listener that ends TLS needs one or two certificateRefs, this has ${certificates.length}`);
+  for (const ref of certificates) {
+    const fault = certificateFault(get, world, gateway, ref);
+    if (fault !== undefined) return fault;
+  }
+  const [first] = certificates;
+  if (CLIENT_MODES.has(mode) && tls?.clientAuthorities.length === 0 && first !== undefined) {
+    const key = `${first.namespace}/${first.name}`;
+    const roots = get.one(world.secrets, key)?.authorities || get.one(world.secrets, `${key}-cacert`)?.authorities;
+    if (!isPem(roots ?? '', CERTIFICATE))
       return {
-        reason: 'InvalidCertificateRef',
-        message: `a listener that ends TLS needs one or two certificateRefs, this has ${certificates.length}`,
+        reason: 'InvalidCACertificateRef',
+        message: `option ${MODE_OPTION}: ${mode}: neither Secret ${key} nor ${key}-cacert holds a ca.crt in PEM`,
       };
-    for (const ref of certificates) {
-      const fault = certificateFault(get, world, gateway, ref);
-      if (fault !== undefined) return fault;
-    }
   }
   for (const ref of tls?.clientAuthorities ?? []) {
     const fault = authorityFault(get, world, gateway, ref);

@@ -30,6 +30,8 @@ export interface GatewayFacts {
   readonly fault: GatewayFault | undefined;
   /** The API refused a part of it. */
   readonly refusal: string | undefined;
+  /** What is wrong with the certificate for backends. */
+  readonly backendCertificate: Judged | undefined;
   /** Routes attached to a listener. */
   readonly attached: (listener: string) => number;
 }
@@ -106,6 +108,22 @@ function listenerConditions(gateway: Gateway, verdict: ListenerVerdict): readonl
   ];
 }
 
+/** Types of the conditions that are ours to write and to take away. */
+export const GATEWAY_CONDITIONS: ReadonlySet<string> = new Set([
+  'Accepted',
+  'Programmed',
+  'ResolvedRefs',
+  'InsecureFrontendValidationMode',
+]);
+
+/** A warning that stands as long as a listener lets clients in whose certificate does not hold. */
+function insecure(gateway: Gateway): readonly Wanted[] {
+  const open = gateway.listeners.filter(({ tls }) => tls?.admitsUnverified === true);
+  if (open.length === 0) return [];
+  const message = `clients without a valid certificate are let in: ${open.map(({ name }) => name).join(', ')}`;
+  return [condition(gateway, 'InsecureFrontendValidationMode', true, { reason: 'ConfigurationChanged', message })];
+}
+
 /** @returns all conditions, and the rest of the status; addresses that were once written stay */
 export function gatewayStatus(
   gateway: Gateway,
@@ -116,7 +134,13 @@ export function gatewayStatus(
     conditions: [
       condition(gateway, 'Accepted', ...accepted(facts)),
       condition(gateway, 'Programmed', ...programmed(facts)),
-      condition(gateway, 'ResolvedRefs', true, { reason: 'ResolvedRefs', message: 'all references are resolved' }),
+      condition(
+        gateway,
+        'ResolvedRefs',
+        facts.backendCertificate === undefined,
+        facts.backendCertificate ?? { reason: 'ResolvedRefs', message: 'all references are resolved' },
+      ),
+      ...insecure(gateway),
     ],
     parts: {
       addresses: assigned.addresses.length > 0 ? assigned.addresses : gateway.found.addresses,

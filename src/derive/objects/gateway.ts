@@ -96,6 +96,8 @@ export interface Gateway extends Meta {
   /** Of the spec. */
   readonly requested: readonly WrittenAddress[];
   readonly infrastructure: Infrastructure | undefined;
+  /** What the gateway shows to backends that ask for a certificate. */
+  readonly backendCertificate: ObjectRef | undefined;
   readonly found: GatewayFound;
 }
 
@@ -219,6 +221,11 @@ export function parseGateway(object: Json): Gateway {
     addresses: list(status.addresses).flatMap(parseStatusAddress),
     requested: parseWritten(spec.addresses),
     infrastructure: parseInfrastructure(spec.infrastructure),
+    backendCertificate: parseRefs(
+      [record(record(spec.tls).backend).clientCertificateRef].filter((ref) => ref !== undefined),
+      meta.namespace,
+      'Secret',
+    )[0],
     found: parseFound(status),
   };
 }
