@@ -88,6 +88,10 @@ test('before its Service, its pods or a load balancer are there, it is not, and 
   }
 });
 
+test("the address of a service that only has the Gateway's name is not taken", () => {
+  assert.deepEqual(reportOf([gateway(), ...running('wp', [80])]).fields.wanted.addresses, []);
+});
+
 test('an address that was written stays while nobody is ready', () => {
   const status = { addresses: [{ type: 'IPAddress', value: '10.96.0.9' }] };
   const report = reportOf([gateway({}, {}, status), service('wp', [15008])]);

@@ -73,7 +73,11 @@ export function assign(
       continue;
     }
     const lacking = gateway.listeners.find(({ port }) => !service.ports.some((each) => each.port === port));
-    if (lacking !== undefined) miss('AddressNotUsable', `service ${host} has no port ${lacking.port}`);
+    if (lacking !== undefined) {
+      // It may be a service of the same name that has nothing to do with the Gateway: its address is not taken.
+      miss('AddressNotUsable', `service ${host} has no port ${lacking.port}`);
+      continue;
+    }
     if (!hasReadyEndpoint(get, world, key)) {
       miss('AddressNotAssigned', `no pod of service ${host} is ready`);
       continue;
