@@ -12,12 +12,17 @@ import { Failure } from '../failure.ts';
 import { type Mesh, openMesh, podText, ztunnelPods } from '../mesh.ts';
 import type { GlobalOptions } from '../options.ts';
 import { outputFormat, print } from '../output.ts';
+import { readKnowledge } from '../why/knowledge.ts';
 import { Proxies, type ProxyAccess } from '../why/proxies.ts';
 import { explain } from '../why/report.ts';
+import { readAsked, type Waypoints } from '../why/request.ts';
 import { inWords } from '../why/words.ts';
 
 interface Options extends GlobalOptions {
   output?: string;
+  method: string;
+  path: string;
+  header: string[];
   expect?: string;
   proxyAdminPort: string;
 }
@@ -31,6 +36,9 @@ export function why(program: Command): void {
     .command('why <source> <destination>')
     .description('why a connection is, or was, allowed or refused')
     .option('-o, --output <format>', 'table, json or yaml')
+    .option('-X, --method <method>', 'of the request, where a waypoint is on the way', 'GET')
+    .option('--path <path>', 'of the request, with its query', '/')
+    .option('-H, --header <header>', "of the request, as often as wanted: 'x-tier: gold'", collect, [])
     .option('--expect <outcome>', 'allowed or refused: fail (exit code 1) when it is not so')
     .option('--proxy-admin-port <port>', 'admin port inside the ztunnel pod', String(ZTUNNEL_ADMIN_PORT))
     .addHelpText('after', HELP)
@@ -42,8 +50,13 @@ export function why(program: Command): void {
       try {
         const proxies = new Proxies(access(mesh, Number(options.proxyAdminPort)));
         const report = await explain(
-          { source, destination, namespace: options.namespace ?? 'default' },
-          { client: mesh.client, proxies, resolveHost },
+          {
+            source,
+            destination,
+            namespace: options.namespace ?? 'default',
+            request: readAsked(options.method, options.path, options.header),
+          },
+          { client: mesh.client, proxies, waypoints: waypoints(mesh, Number(options.proxyAdminPort)), resolveHost },
         );
         print(format, report, () => inWords(report));
         if (expected !== undefined && report.outcome !== expected) {
@@ -63,7 +76,10 @@ DESTINATION  a service (payment, payment.bank, bank/payment, its full name), pod
 
 Examples:
   ambit why deploy/shopper payment-service -n ecommerce
-  ambit why 10.244.1.7 bank/vault:https --expect refused`;
+  ambit why 10.244.1.7 bank/vault:https --expect refused
+  ambit why deploy/shopper product-service -X DELETE --path /products/1 -H 'x-tier: gold'`;
+
+const collect = (value: string, before: string[]): string[] => [...before, value];
 
 function expectation(text: string | undefined): 'allowed' | 'refused' | undefined {
   if (text === undefined || text === 'allowed' || text === 'refused') return text;
@@ -77,6 +93,15 @@ function expectation(text: string | undefined): 'allowed' | 'refused' | undefine
 
 const resolveHost = async (name: string): Promise<readonly string[]> =>
   (await lookup(name, { all: true, order: 'ipv4first' })).map(({ address }) => address);
+
+/** Gateways and waypoints through the API's port-forward. */
+const waypoints = (mesh: Mesh, adminPort: number): Waypoints => ({
+  async knowledge(namespace, name) {
+    const pod = await mesh.client.get(PODS, name, namespace);
+    if (pod === undefined) throw new Error('the API does not know its pod');
+    return readKnowledge(await podText(mesh, pod, adminPort, '/config_dump'));
+  },
+});
 
 /** Node proxies through the API's port-forward, so on any cluster and whatever program the proxy is. */
 function access(mesh: Mesh, adminPort: number): ProxyAccess {

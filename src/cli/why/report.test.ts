@@ -102,8 +102,13 @@ function ask(mesh: Mesh, source: string, destination: string, namespace = 'shop'
     throw new Error(`getaddrinfo ENOTFOUND ${name}`);
   };
   return explain(
-    { source, destination, namespace },
-    { client: mesh.client, proxies: new Proxies(access), resolveHost },
+    { source, destination, namespace, request: { method: 'GET', path: '/', headers: [] } },
+    {
+      client: mesh.client,
+      proxies: new Proxies(access),
+      waypoints: { knowledge: () => Promise.reject(new Error('none here')) },
+      resolveHost,
+    },
   );
 }
 

@@ -14,6 +14,7 @@ import { parseTarget } from './names.ts';
 import { type Between, difference, type PastConnection, pastConnections } from './past.ts';
 import { addressOf, podKey } from './pods.ts';
 import type { Proxies, ProxyView } from './proxies.ts';
+import { type AskedRequest, explainBehind, type RequestAnswer, type Waypoints } from './request.ts';
 import { findSource, type Source } from './source.ts';
 
 /** `differs`: not every endpoint answers alike. */
@@ -30,6 +31,8 @@ export interface WhyReport {
   readonly words: readonly string[];
   /** One for each address dialled and each endpoint behind it. */
   readonly answers: readonly WhyAnswer[];
+  /** What waypoints on the way make of the request. */
+  readonly requests: readonly RequestAnswer[];
   /** Whose knowledge it is: pods of node proxies. */
   readonly asked: { readonly routing: string; readonly authorization: readonly string[] };
   /** The latest connections between the two that the access logs tell of, newest first. */
@@ -44,11 +47,14 @@ export interface Question {
   readonly destination: string;
   /** -n, or `default`. */
   readonly namespace: string;
+  /** For waypoints on the way. */
+  readonly request: AskedRequest;
 }
 
 export interface Means {
   readonly client: KubeClient;
   readonly proxies: Proxies;
+  readonly waypoints: Waypoints;
   readonly resolveHost: (name: string) => Promise<readonly string[]>;
 }
 
@@ -82,12 +88,18 @@ export async function explain(question: Question, means: Means): Promise<WhyRepo
     explainEndpoints(view.world, workload, dialOf(workload, to), MAX_ENDPOINTS, far.side),
   );
   const recent = await recentBetween(source, destination, answers, means.proxies, notes);
+  const requests = await behindWaypoints(question.request, source, destination, answers, far.side, means, notes);
+  const head = headOf(source, destination, answers);
+  const outcome = requests.length === 0 ? head.outcome : outcomeBehind(head.outcome, requests);
   return {
-    ...headOf(source, destination, answers),
+    ...head,
+    outcome,
+    words: [...head.words, ...requests.flatMap(({ words }) => words)],
     answers,
+    requests,
     asked: { routing: view.pod, authorization: far.asked },
     recent,
-    difference: difference(recent[0], outcomeOf(answers)),
+    difference: difference(recent[0], outcome),
     notes: [...new Set(notes)],
   };
 }
@@ -177,6 +189,53 @@ function outcomeOf(answers: readonly WhyAnswer[]): Outcome {
   return outcomes.size === 1 && only !== undefined ? only : 'differs';
 }
 
+/** Each waypoint once. */
+async function behindWaypoints(
+  request: AskedRequest,
+  source: Source,
+  destination: Destination,
+  answers: readonly WhyAnswer[],
+  farSide: FarSide,
+  { waypoints }: Means,
+  notes: string[],
+): Promise<readonly RequestAnswer[]> {
+  const { service } = destination;
+  const [dial] = destination.dials;
+  if (service === undefined || dial === undefined) return [];
+  const { world } = source.view;
+  const hops = new Map(
+    answers.flatMap((answer) =>
+      answer.path.kind === 'hbone' && answer.path.via === 'waypoint' && answer.destination !== undefined
+        ? [[answer.destination.workload, answer] as const]
+        : [],
+    ),
+  );
+  const behind = await Promise.all(
+    [...hops.values()].map((answer) =>
+      explainBehind(
+        request,
+        { answer, source: source.workload, service, port: dial.port, world, farSide },
+        waypoints,
+        notes,
+      ),
+    ),
+  );
+  return behind.filter((answer) => answer !== undefined);
+}
+
+/** What waypoints answer themselves, and how their own way on fares. */
+function outcomeBehind(before: Outcome, requests: readonly RequestAnswer[]): Outcome {
+  const outcomes = new Set<Outcome>(
+    requests.flatMap(({ outcome, onwards }): Outcome[] => {
+      if (outcome.kind === 'asks') return ['undecided'];
+      if (outcome.kind === 'answered') return [outcome.status < 400 ? 'allowed' : 'refused'];
+      return onwards.length === 0 ? [before] : onwards.map((onward) => onward.outcome);
+    }),
+  );
+  const [only] = outcomes;
+  return outcomes.size === 1 && only !== undefined ? only : 'differs';
+}
+
 async function recentBetween(
   source: Source,
   destination: Destination,
@@ -235,6 +294,7 @@ function noAddress(source: Source, destination: Destination, notes: readonly str
   return {
     ...headOf(source, destination, [answer]),
     answers: [answer],
+    requests: [],
     asked: { routing: source.view.pod, authorization: [] },
     recent: [],
     difference: undefined,

@@ -5,6 +5,7 @@ import { colours, table } from '../output.ts';
 import { grouped } from './groups.ts';
 import { type PastConnection, reasonOf } from './past.ts';
 import type { Outcome, WhyReport } from './report.ts';
+import type { RequestAnswer } from './request.ts';
 
 const HEADLINES: Readonly<Record<Outcome, string>> = {
   allowed: colours.green('allowed'),
@@ -28,6 +29,7 @@ export function inWords(report: WhyReport): string {
     `${HEADLINES[report.outcome]}: ${report.question.source} to ${report.question.destination}`,
     '',
     sections.join('\n\n'),
+    ...behind(report.requests),
     ...(hint === undefined ? [] : ['', `to allow it: ${hint}`]),
     ...(report.recent.length === 0 ? [] : ['', recently(report.recent)]),
     ...(report.difference === undefined ? [] : ['', report.difference]),
@@ -35,6 +37,21 @@ export function inWords(report: WhyReport): string {
     '',
   ].join('\n');
 }
+
+/** What each waypoint makes of the request, and how the way on from there fares. */
+function behind(requests: readonly RequestAnswer[]): string[] {
+  return requests.flatMap(({ hop, outcome, words, onwards }) => {
+    const end = outcome.kind === 'answered' ? [`  answered by ${hop} with ${outcome.status}`] : onwardWords(onwards);
+    return ['', `  at the waypoint ${hop}:`, ...words.map((word) => `  ${word}`), ...end];
+  });
+}
+
+const onwardWords = (onwards: readonly WhyAnswer[]): string[] =>
+  grouped(onwards).flatMap(({ answer, others }) => [
+    `  ${HEADLINES[answer.outcome]} from there to ${endName(answer)}`,
+    ...(answer.outcome === 'allowed' ? [] : answer.words.slice(1).map((word) => `  ${word}`)),
+    ...alike(others),
+  ]);
 
 const endName = ({ destination, dialled }: WhyAnswer): string =>
   destination === undefined ? dialled : `${destination.namespace}/${destination.name}`;
