@@ -13,6 +13,7 @@ import { type Mesh, openMesh, podText, ztunnelPods } from '../mesh.ts';
 import type { GlobalOptions } from '../options.ts';
 import { outputFormat, print } from '../output.ts';
 import { readKnowledge } from '../why/knowledge.ts';
+import { findRequest, isRequestId, pastInWords } from '../why/past-requests.ts';
 import { Proxies, type ProxyAccess } from '../why/proxies.ts';
 import { explain } from '../why/report.ts';
 import { readAsked, type Waypoints } from '../why/request.ts';
@@ -33,8 +34,8 @@ const ZTUNNEL_CONTAINER = 'istio-proxy';
 
 export function why(program: Command): void {
   program
-    .command('why <source> <destination>')
-    .description('why a connection is, or was, allowed or refused')
+    .command('why <source> [destination]')
+    .description('why a connection or request is, or was, allowed or refused')
     .option('-o, --output <format>', 'table, json or yaml')
     .option('-X, --method <method>', 'of the request, where a waypoint is on the way', 'GET')
     .option('--path <path>', 'of the request, with its query', '/')
@@ -42,12 +43,19 @@ export function why(program: Command): void {
     .option('--expect <outcome>', 'allowed or refused: fail (exit code 1) when it is not so')
     .option('--proxy-admin-port <port>', 'admin port inside the ztunnel pod', String(ZTUNNEL_ADMIN_PORT))
     .addHelpText('after', HELP)
-    .action(async (source: string, destination: string, _options: unknown, command: Command) => {
+    .action(async (source: string, destination: string | undefined, _options: unknown, command: Command) => {
       const options = command.optsWithGlobals<Options>();
       const format = outputFormat(options.output);
       const expected = expectation(options.expect);
       const mesh = await openMesh(options);
       try {
+        if (destination === undefined) {
+          if (!isRequestId(source)) throw NO_DESTINATION;
+          const past = await findRequest(source, mesh.client);
+          print(format, past, () => pastInWords(past));
+          if (past.hops.length === 0) process.exitCode = 1;
+          return;
+        }
         const proxies = new Proxies(access(mesh, Number(options.proxyAdminPort)));
         const report = await explain(
           {
@@ -69,6 +77,13 @@ export function why(program: Command): void {
     });
 }
 
+const NO_DESTINATION = new Failure({
+  what: 'no destination is named',
+  why: 'one name alone is taken for the id of a request, and this is none',
+  fix: 'ambit why SOURCE DESTINATION, or ambit why REQUEST-ID with the id out of an access log',
+  exitCode: 2,
+});
+
 const HELP = `
 SOURCE       deploy/NAME, pod/NAME, NAME (of a pod, deployment, service account or service), NAMESPACE/NAME, or an address
 DESTINATION  a service (payment, payment.bank, bank/payment, its full name), pod/NAME, deploy/NAME, or an address; with
@@ -77,7 +92,8 @@ DESTINATION  a service (payment, payment.bank, bank/payment, its full name), pod
 Examples:
   ambit why deploy/shopper payment-service -n ecommerce
   ambit why 10.244.1.7 bank/vault:https --expect refused
-  ambit why deploy/shopper product-service -X DELETE --path /products/1 -H 'x-tier: gold'`;
+  ambit why deploy/shopper product-service -X DELETE --path /products/1 -H 'x-tier: gold'
+  ambit why 0b7f0c5e-8a0c-4d5f-9f35-0f6a0a6a7d11        a request that was, by its x-request-id`;
 
 const collect = (value: string, before: string[]): string[] => [...before, value];
 
