@@ -23,6 +23,7 @@ import { patchType, readBody } from './body.ts';
 import { Discovery } from './discovery.ts';
 import { KUBELET_SUBRESOURCES, type KubeletSocket, proxyToKubelet, refuse, tunnelToKubelet } from './kubelet-proxy.ts';
 import { emptyOpenApiV2, OPENAPI_V2_TYPE, OpenApi } from './openapi.ts';
+import { proxyToPod } from './pod-proxy.ts';
 import { attributesOf, isTrue, type PathRequest, parseRequest, type ResourceRequest } from './request-info.ts';
 import { VERSION_INFO } from './version.ts';
 import { serveWatch } from './watch.ts';
@@ -92,7 +93,8 @@ export class ApiServer {
 
   #refuse(request: IncomingMessage, response: ServerResponse, error: unknown): void {
     const known = asKubeError(error);
-    if (known.code >= 500)
+    // What was meant to be said (nobody behind a service, say) is no mistake of ours.
+    if (known.code >= 500 && !(error instanceof KubeError))
       log.error('request failed', { method: request.method ?? '', path: request.url ?? '', error: errorDetail(error) });
     else log.debug('request refused', { method: request.method ?? '', path: request.url ?? '', code: known.code });
     if (response.headersSent) response.destroy();
@@ -243,7 +245,8 @@ export class ApiServer {
     sendObject(response, 201, target, answered, answerOptions(request, url.searchParams, this.#context.now()));
   }
 
-  async #answerSubresource(call: Call, { verb }: ResourceRequest, target: Target): Promise<void> {
+  async #answerSubresource(call: Call, asked: ResourceRequest, target: Target): Promise<void> {
+    const { verb } = asked;
     const { request, response, url } = call;
     const { kind, subresource = '', namespace = '', name = '' } = target;
     const params = writeParams(request, response, url.searchParams);
@@ -258,6 +261,18 @@ export class ApiServer {
       if (subresource !== 'log') throw badRequest(`${subresource} needs a connection upgrade to WebSocket`);
       if (verb !== 'get') throw methodNotAllowed(kind, verb);
       return proxyToKubelet(this.#context, target, url.searchParams, this.#kubeletSocket, request, response);
+    }
+    if (subresource === 'proxy') return proxyToPod(this.#context, target, asked.rest ?? '', request, response);
+    if (subresource === 'ephemeralcontainers') {
+      const options = answerOptions(request, url.searchParams, this.#context.now());
+      if (verb === 'get') return sendObject(response, 200, target, getStored(this.#context, target).object, options);
+      if (verb !== 'update' && verb !== 'patch') throw methodNotAllowed(kind, verb);
+      const body = await readBody(request);
+      const written =
+        verb === 'update'
+          ? await update(this.#context, target, body, params)
+          : await patch(this.#context, target, patchType(request), body, params);
+      return sendObject(response, 200, target, written.object, options);
     }
     if (subresource === 'finalize' && verb === 'update')
       return sendJson(response, 200, (await update(this.#context, target, await readBody(request), params)).object);

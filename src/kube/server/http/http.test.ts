@@ -30,6 +30,8 @@ const urls: [method: string, path: string, want: string][] = [
     'get rbac.authorization.k8s.io v1 clusterroles  system:discovery',
   ],
   ['GET', '/api/v1/namespaces/a%2Fb/pods', 'list  v1 pods a/b'],
+  ['POST', '/api/v1/namespaces/shop/services/web:80/proxy/a/b', 'create  v1 services shop web:80 proxy'],
+  ['OPTIONS', '/api/v1/namespaces/shop/pods/p/proxy', 'get  v1 pods shop p proxy'],
 ];
 for (const [method, path, want] of urls)
   test(`${method} ${path}`, () => {
@@ -163,6 +165,47 @@ async function api(t: TestContext) {
 
 const MAPS = '/api/v1/namespaces/default/configmaps';
 const map = (name: string, more: object = {}) => JSON.stringify({ metadata: { name, ...more }, data: { a: 'b' } });
+
+test('the path behind a proxy subresource is kept as it was sent', () => {
+  const rest = (path: string): unknown => {
+    const asked = parse('GET', `/api/v1/namespaces/shop/pods/p:8080/proxy${path}`);
+    return asked.kind === 'resource' && asked.rest;
+  };
+  for (const path of ['', '/', '/a/b', '/a//b/', '/a%2Fb%20c']) assert.equal(rest(path), path);
+});
+
+test('whom a proxy subresource does not reach', async (t) => {
+  const call = await api(t);
+  const base = '/api/v1/namespaces/default';
+  const make = async (plural: string, object: object): Promise<void> => {
+    const made = await call('POST', `${base}/${plural}`, { body: JSON.stringify(object) });
+    assert.equal(made.code, 201, made.text);
+  };
+  await make('pods', { metadata: { name: 'p' }, spec: { containers: [{ name: 'c', image: 'x' }] } });
+  await make('services', { metadata: { name: 's' }, spec: { ports: [{ port: 80 }] } });
+  const give = (podIP: string) =>
+    call('PATCH', `${base}/pods/p/status`, {
+      body: JSON.stringify({ status: { podIP } }),
+      type: 'application/merge-patch+json',
+    });
+  const cases: [path: string, code: number, message: RegExp, ip?: string][] = [
+    ['pods/nobody/proxy/', 404, /pods "nobody" not found/],
+    ['pods/p/proxy/', 503, /has no address/],
+    ['pods/p:x/proxy/', 400, /invalid port "x"/, '10.0.0.1'],
+    ['pods/ftp:p:80/proxy/', 400, /invalid name/],
+    ['pods/p:80/proxy/', 400, /"127\.0\.0\.1" is not allowed/, '127.0.0.1'],
+    ['pods/p:80/proxy/', 400, /"::1" is not allowed/, '::1'],
+    ['pods/p:80/proxy/', 400, /"169\.254\.169\.254" is not allowed/, '169.254.169.254'],
+    ['services/s:81/proxy/', 503, /no service port "81" found/],
+    ['services/s/proxy/', 503, /no endpoints available for service "s"/],
+  ];
+  for (const [path, code, message, ip] of cases) {
+    if (ip !== undefined) assert.equal((await give(ip)).code, 200);
+    const answer = await call('GET', `${base}/${path}`);
+    assert.equal(answer.code, code, `${path}: ${answer.text}`);
+    assert.match(answer.json.message, message);
+  }
+});
 
 test('bodies that are refused, each with its code', async (t) => {
   const call = await api(t);

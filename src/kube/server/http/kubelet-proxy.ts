@@ -42,7 +42,8 @@ function chooseContainer({ metadata, spec }: IPod, asked: string | undefined): s
   const main = (spec?.containers ?? []).map((container) => container.name);
   const init = (spec?.initContainers ?? []).map((container) => container.name);
   if (asked !== undefined) {
-    if (main.includes(asked) || init.includes(asked)) return asked;
+    const ephemeral = (spec?.ephemeralContainers ?? []).map((container) => container.name);
+    if (main.includes(asked) || init.includes(asked) || ephemeral.includes(asked)) return asked;
     throw badRequest(`container ${asked} is not valid for pod ${name}`);
   }
   const preferred = metadata?.annotations?.['kubectl.kubernetes.io/default-container'];

@@ -12,6 +12,8 @@ export interface ResourceRequest {
   readonly namespace: string | undefined;
   readonly name: string | undefined;
   readonly subresource: string | undefined;
+  /** For the subresource `proxy`: the path behind it, as it was sent. */
+  readonly rest?: string;
 }
 
 export interface PathRequest {
@@ -36,17 +38,32 @@ export function parseRequest(method: string, url: URL): ResourceRequest | PathRe
   // `/namespaces/<ns>/<plural>…` is inside a namespace; `/namespaces/<ns>[/status|finalize]` is the namespace itself.
   const inside = rest[0] === 'namespaces' && rest.length > 2 && !['status', 'finalize'].includes(rest[2] ?? '');
   const [plural = '', name, subresource, ...more] = inside ? rest.slice(2) : rest;
-  if (more.length > 0 || rest.includes('')) return { kind: 'path', path: url.pathname, verb };
+  const proxied = name !== undefined && subresource === 'proxy' && ['pods', 'services'].includes(plural);
+  if (!proxied && (more.length > 0 || rest.includes(''))) return { kind: 'path', path: url.pathname, verb };
   return {
     kind: 'resource',
-    verb: verbOf(method, name, url.searchParams),
+    verb: proxied ? (PROXY_VERBS[method] ?? 'get') : verbOf(method, name, url.searchParams),
     group,
     version,
     plural,
     namespace: inside ? rest[1] : undefined,
     name,
     subresource,
+    ...(proxied && { rest: rawRest(url.pathname, parts.length - more.length) }),
   };
+}
+
+/** What a method means for roles when it is passed on. */
+const PROXY_VERBS: Readonly<Record<string, Verb>> = { POST: 'create', PUT: 'update', PATCH: 'patch', DELETE: 'delete' };
+
+/** The path from its `parts`-th part on, escapes and all. */
+function rawRest(path: string, parts: number): string {
+  let at = 0;
+  for (let i = 0; i < parts; i++) {
+    at = path.indexOf('/', at + 1);
+    if (at < 0) return '';
+  }
+  return path.slice(at);
 }
 
 function decode(part: string): string {

@@ -66,15 +66,18 @@ function define(group: string, version: string, kind: string, more: Definition):
 const REPLICAS: ScalePaths = { specReplicas: 'spec.replicas', statusReplicas: 'status.replicas' };
 const CREATE_ONLY = ['create'];
 const CONNECT = ['create', 'get'];
+const PROXY = ['create', 'delete', 'get', 'patch', 'update'];
 const RBAC = 'rbac.authorization.k8s.io';
 
 const POD_SUBRESOURCES: Record<string, Subresource> = {
   attach: { kind: 'PodAttachOptions', verbs: CONNECT },
   binding: { kind: 'Binding', verbs: CREATE_ONLY },
+  ephemeralcontainers: { kind: 'Pod', verbs: ['get', 'patch', 'update'] },
   eviction: { kind: 'Eviction', group: 'policy', version: 'v1', verbs: CREATE_ONLY },
   exec: { kind: 'PodExecOptions', verbs: CONNECT },
   log: { kind: 'Pod', verbs: ['get'] },
   portforward: { kind: 'PodPortForwardOptions', verbs: CONNECT },
+  proxy: { kind: 'PodProxyOptions', verbs: PROXY },
 };
 
 export const BUILTIN_KINDS: readonly Kind[] = [
@@ -132,6 +135,7 @@ export const BUILTIN_KINDS: readonly Kind[] = [
     short: ['svc'],
     categories: ['all'],
     status: true,
+    subresources: { proxy: { kind: 'ServiceProxyOptions', verbs: PROXY } },
     fields: ['spec.clusterIP', 'spec.type'],
     columns: tables.SERVICE,
     rules: serviceRules,

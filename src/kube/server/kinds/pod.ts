@@ -59,7 +59,8 @@ export function defaultPodSpec(spec: IPodSpec): void {
   for (const volume of spec.volumes ?? []) defaultVolume(volume);
 }
 
-function defaultContainer(container: IContainer, hostNetwork: boolean): void {
+/** Also for ephemeral containers, whose fields are a part of these. */
+export function defaultContainer(container: IContainer, hostNetwork: boolean): void {
   container.imagePullPolicy ??= isLatest(container.image ?? '') ? 'Always' : 'IfNotPresent';
   container.resources ??= {};
   container.terminationMessagePath ??= '/dev/termination-log';

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import type { IPod } from 'kubernetes-models/v1/Pod';
 import {
   CONFIG_MAPS,
   DEPLOYMENTS,
@@ -14,6 +15,7 @@ import {
 } from '../../client/resources.ts';
 import type { KubeClient, KubeObject, Resource, WatchEvent } from '../../client/types.ts';
 import { EmbeddedApi } from '../embedded.ts';
+import { patch, update } from './write.ts';
 
 interface Fixture {
   readonly api: EmbeddedApi;
@@ -293,6 +295,48 @@ test('patches of each type; strategic is for built-in kinds', async (t) => {
     spec: { mtls: { mode: 'STRICT' } },
   });
   await fails(client.patch(PEER_AUTHENTICATIONS, 'p', 'shop', 'strategic', {}), 415, /unknown format/);
+});
+
+test('containers are added to a running pod, and nothing else of it changes', async (t) => {
+  const { api, client } = await cluster(t);
+  await client.create(PODS, pod('p'));
+  const target = {
+    kind: api.context.registry.findKind('v1', 'Pod')!.kind,
+    version: 'v1',
+    namespace: 'shop',
+    name: 'p',
+    subresource: 'ephemeralcontainers',
+  };
+  const params = { manager: 'test', dryRun: false, fieldValidation: 'Strict' } as const;
+  const add = (...ephemeralContainers: object[]) =>
+    patch(
+      api.context,
+      target,
+      'strategic',
+      { metadata: { labels: { no: 'no' } }, spec: { ephemeralContainers } },
+      params,
+    );
+  const { object } = await add({ name: 'debugger', image: 'busybox', stdin: true, tty: true });
+  const { metadata, spec } = object as IPod;
+  assert.deepEqual(
+    spec?.ephemeralContainers?.map(({ name, imagePullPolicy, stdin }) => [name, imagePullPolicy, stdin]),
+    [['debugger', 'Always', true]],
+  );
+  assert.deepEqual([metadata?.labels?.no, spec?.containers.length], [undefined, 1]);
+  await add({ name: 'second', image: 'busybox', targetContainerName: spec?.containers[0]?.name });
+  const refused: [object, RegExp][] = [
+    [{ name: 'debugger', image: 'other' }, /"debugger" may not be changed/],
+    [{ name: spec?.containers[0]?.name, image: 'x' }, /Duplicate value/],
+    [{ name: 'a' }, /image: Required/],
+    [{ name: 'a', image: 'x', ports: [{ containerPort: 1 }] }, /ports: Forbidden: cannot be set/],
+    [{ name: 'a', image: 'x', targetContainerName: 'none' }, /targetContainerName: Invalid/],
+  ];
+  for (const [container, message] of refused) await assert.rejects(add(container), { code: 422, message });
+  const without = update(api.context, target, { ...object, spec: { ...spec, ephemeralContainers: [] } }, params);
+  await assert.rejects(without, { code: 409 }); // of an older resourceVersion
+  const now = (await client.get(PODS, 'p', 'shop'))!;
+  const bare = { ...now, spec: { ...now.spec, ephemeralContainers: [] } };
+  await assert.rejects(update(api.context, target, bare, params), { code: 422, message: /may not be removed/ });
 });
 
 test('whoever writes the status of a custom kind need not send the rest', async (t) => {

@@ -6,6 +6,7 @@ import { KubeError, type KubeObject, type ObjectMeta, type PatchType } from '../
 import { applyConfiguration, ownershipAfterUpdate, type Writer, writerOf } from '../apply/managed-fields.ts';
 import { alreadyExists, badRequest, conflict, type FieldFault, forbiddenField, invalid, MODIFIED } from '../errors.ts';
 import { cloneJson, sameJson } from '../json.ts';
+import { ephemeralFaults, withEphemeralContainers } from '../kinds/ephemeral.ts';
 import { collectionOf, type DeepValidator, inVersion, type Kind } from '../kinds/kind.ts';
 import { nameSuffix } from '../kinds/service-account.ts';
 import { validateMeta } from '../kinds/validate-names.ts';
@@ -264,6 +265,7 @@ function nextState(context: RestContext, { kind, subresource }: Target, before: 
     const finalizers = (sent as WithStatus).spec?.finalizers ?? [];
     return { ...before, spec: { ...(before as WithStatus).spec, finalizers } } as Named;
   }
+  if (subresource === 'ephemeralcontainers') return withEphemeralContainers(before, sent);
   const next = cloneJson(sent) as WithStatus;
   if (kind.status) {
     const { status } = before as WithStatus;
@@ -277,7 +279,7 @@ function nextState(context: RestContext, { kind, subresource }: Target, before: 
 
 function nextMeta({ kind, subresource }: Target, before: Named, sent: ObjectMeta): ObjectMeta {
   // A custom resource's status is all that its status door opens; Kubernetes' own kinds take labels and annotations too.
-  if (subresource !== undefined && (kind.custom || subresource === 'finalize')) return { ...before.metadata };
+  if (subresource !== undefined && (kind.custom || subresource !== 'status')) return { ...before.metadata };
   const { labels, annotations, finalizers, ownerReferences } = sent;
   const { labels: _l, annotations: _a, finalizers: _f, ownerReferences: _o, ...fixed } = before.metadata;
   const owners = subresource === 'status' ? before.metadata.ownerReferences : ownerReferences;
@@ -302,6 +304,7 @@ function faultsOfUpdate(context: RestContext, { kind, subresource }: Target, bef
         ),
       );
   }
+  if (subresource === 'ephemeralcontainers') faults.push(...ephemeralFaults(next, before));
   if (subresource !== undefined) return faults;
   faults.push(...(kind.rules.validate?.(next, context) ?? []), ...(kind.rules.validateUpdate?.(next, before) ?? []));
   return faults;

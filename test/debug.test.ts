@@ -1,0 +1,52 @@
+// Looking into a running pod: `kubectl debug`, and HTTP through the API to pods and services.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { eventually, TestMesh } from './support/mesh.ts';
+
+const PODS = `apiVersion: v1
+kind: Pod
+metadata: { name: web, namespace: default, labels: { app: web } }
+spec: { containers: [{ name: web, image: ambit/echo, ports: [{ containerPort: 8080, name: http }] }] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: web, namespace: default }
+spec: { selector: { app: web }, ports: [{ port: 80, targetPort: http }] }
+`;
+let mesh: TestMesh;
+
+before(async () => {
+  mesh = await TestMesh.up({ up: ['--nodes', '1', '-f', '-'], input: PODS });
+});
+after(() => mesh?.[Symbol.asyncDispose]());
+
+test("kubectl debug adds a container that shares the pod's network; its logs are there", async () => {
+  const script = 'echo "asking"; curl -s http://127.0.0.1:8080/from-inside';
+  await mesh.kubectlOk(['debug', 'web', '--image=busybox', '-c', 'looker', '--', 'sh', '-c', script]);
+  const said = await eventually('it has looked', async () => {
+    const { stdout } = await mesh.kubectl(['logs', 'web', '-c', 'looker']);
+    return stdout.includes('from-inside') ? stdout : undefined;
+  });
+  assert.match(said, /^asking\n/);
+  const at = '{.status.ephemeralContainerStatuses[*].state.terminated.reason}';
+  await eventually('its status is told', async () =>
+    (await mesh.kubectlOk(['get', 'pod', 'web', '-o', `jsonpath=${at}`])) === 'Completed' ? true : undefined,
+  );
+  assert.match(await mesh.kubectlOk(['describe', 'pod', 'web']), /Ephemeral Containers:\n +looker:/);
+  assert.equal(await mesh.kubectlOk(['get', 'pod', 'web', '-o', 'jsonpath={.status.phase}']), 'Running');
+});
+
+test('a pod and a service are reached through the API', async () => {
+  for (const at of ['pods/web', 'pods/web:8080', 'services/web', 'services/web:80', 'services/http:web:80']) {
+    const path = `/api/v1/namespaces/default/${at}/proxy/some%20where?q=1`;
+    const got = JSON.parse(await mesh.kubectlOk(['get', '--raw', path])) as {
+      path: string;
+      query: unknown;
+      pod: string;
+    };
+    assert.deepEqual([got.path, got.query, got.pod], ['/some%20where', { q: '1' }, 'web'], at);
+  }
+  const gone = await mesh.kubectl(['get', '--raw', '/api/v1/namespaces/default/pods/web:9/proxy/']);
+  assert.match(gone.stderr, /error trying to reach pod: connect ECONNREFUSED/);
+});
