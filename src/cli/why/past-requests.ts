@@ -1,8 +1,8 @@
 // A request that was: found by its id (or by a part of its line) in the access logs of gateways and waypoints.
 
 import type { IPod } from 'kubernetes-models/v1/Pod';
+import type { HttpKubeClient } from '../../kube/client/client.ts';
 import { PODS, resourcePath } from '../../kube/client/resources.ts';
-import type { KubeClient } from '../../kube/client/types.ts';
 import { colours } from '../output.ts';
 import { type LoggedRequest, parseRequestLine, reasonIn } from './request-log.ts';
 
@@ -27,7 +27,7 @@ export interface PastRequests {
 /** A request id as proxies give them: a UUID. */
 export const isRequestId = (text: string): boolean => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
 
-export async function findRequest(id: string, client: KubeClient): Promise<PastRequests> {
+export async function findRequest(id: string, client: HttpKubeClient): Promise<PastRequests> {
   const notes: string[] = [];
   const { items } = await client.list(PODS, { labelSelector: GATEWAY_LABEL });
   const found = await Promise.all(items.map((pod) => hopsIn(pod, id, client, notes)));
@@ -40,7 +40,7 @@ export async function findRequest(id: string, client: KubeClient): Promise<PastR
   return { id, hops, notes };
 }
 
-async function hopsIn(pod: IPod, id: string, client: KubeClient, notes: string[]): Promise<PastRequest[]> {
+async function hopsIn(pod: IPod, id: string, client: HttpKubeClient, notes: string[]): Promise<PastRequest[]> {
   const { name = '', namespace = '' } = pod.metadata ?? {};
   try {
     const log = await client.text(resourcePath(PODS, namespace, name, 'log'), {
