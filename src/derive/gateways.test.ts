@@ -362,6 +362,7 @@ test('listeners that contradict an earlier one lose', () => {
 
 test('protocols that a class cannot serve', () => {
   assert.equal(listenersOf([http('u', undefined, 53, 'UDP')])[0]?.Accepted, 'False UnsupportedProtocol');
+  assert.equal(listenersOf([http('own', undefined, 15021)])[0]?.Accepted, 'False PortUnavailable');
   assert.equal(listenersOf([HBONE])[0]?.Accepted, 'False UnsupportedProtocol');
   const waypoint = (listeners: readonly Json[], metadata: Json = {}) =>
     reportOf([gateway({ listeners }, metadata)]).fields.wanted.listeners.map(

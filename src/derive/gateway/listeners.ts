@@ -1,7 +1,7 @@
 // What becomes of each listener of a Gateway: which can be served, which contradict others, which routes they take.
 // Source: Gateway API, ListenerConditionType and "Distinct listeners".
 
-import { HBONE_PORT } from '../../model/ports.ts';
+import { HBONE_PORT, METRICS_PORT, READINESS_PORT, ZTUNNEL_ADMIN_PORT } from '../../model/ports.ts';
 import type { Reader } from '../graph/graph.ts';
 import { ANNOTATION } from '../names.ts';
 import type { Gateway, GatewayClass, Listener, RouteGroupKind } from '../objects/gateway.ts';
@@ -16,7 +16,9 @@ export interface ListenerVerdict {
   readonly supportedKinds: readonly RouteGroupKind[];
   /** Undefined: it is accepted. */
   readonly refused:
-    | Outcome<'UnsupportedProtocol' | 'NoValidCACertificate' | 'ProtocolConflict' | 'HostnameConflict'>
+    | Outcome<
+        'UnsupportedProtocol' | 'PortUnavailable' | 'NoValidCACertificate' | 'ProtocolConflict' | 'HostnameConflict'
+      >
     | undefined;
   /** Undefined: it stands beside the others. */
   readonly conflict: Outcome<'ProtocolConflict' | 'HostnameConflict'> | undefined;
@@ -46,6 +48,8 @@ function kindsOf({ protocol, tls }: Listener): readonly RouteGroupKind[] {
   }
 }
 
+/** Administration, metrics and readiness of the proxy, in every pod. */
+const PROXY_PORTS: ReadonlySet<number> = new Set([ZTUNNEL_ADMIN_PORT, METRICS_PORT, READINESS_PORT]);
 const ROUTER_PROTOCOLS: ReadonlySet<string> = new Set(['HTTP', 'HTTPS', 'TLS', 'TCP']);
 
 function unsupported(
@@ -59,6 +63,8 @@ function unsupported(
     if (hasInboundBinding && (protocol === 'istio.io/PROXY' || ROUTER_PROTOCOLS.has(protocol))) return undefined;
     return refuse(`a waypoint takes protocol HBONE on port ${HBONE_PORT}, not ${protocol} on ${port}`);
   }
+  if (PROXY_PORTS.has(port))
+    return { reason: 'PortUnavailable', message: `port ${port} is the proxy's own: choose another` };
   if (ROUTER_PROTOCOLS.has(protocol)) return undefined;
   return refuse(
     protocol === 'HBONE'
