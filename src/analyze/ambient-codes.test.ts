@@ -458,6 +458,32 @@ spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: GatewayClass, name:
     at: 'Telemetry shop/x spec.selector',
     cure: ['selector: {matchLabels: {app: web}}, accessLogging', 'accessLogging'],
   },
+  {
+    code: 'AMB0041',
+    yaml: object(
+      'networking.istio.io/v1alpha3',
+      'EnvoyFilter',
+      '{workloadSelector: {labels: {istio: ingress}}, priority: 1, configPatches: [{applyTo: CLUSTER, match: {context: GATEWAY}, patch: {operation: MERGE, value: {}}}]}',
+    ),
+    at: 'EnvoyFilter shop/x spec.configPatches[0]',
+    cure: ['context: GATEWAY', 'context: SIDECAR_OUTBOUND'],
+  },
+  {
+    code: 'AMB0042',
+    yaml: object(
+      'gateway.networking.k8s.io/v1',
+      'HTTPRoute',
+      '{parentRefs: [{name: edge}], rules: [{filters: [{type: ExtensionRef, extensionRef: {group: a.b, kind: C, name: d}}], backendRefs: [{name: web, port: 80}]}]}',
+    ),
+    at: 'HTTPRoute shop/x spec.rules[0].filters[0]',
+    cure: ['filters: [{type: ExtensionRef, extensionRef: {group: a.b, kind: C, name: d}}], ', ''],
+  },
+  {
+    code: 'AMB0042',
+    yaml: virtualService('{delegate: {name: nobody}}'),
+    at: 'VirtualService shop/x spec.http[0].delegate',
+    cure: ['delegate: {name: nobody}', 'redirect: {uri: /a}'],
+  },
 ];
 
 for (const one of CASES) testCase(one);

@@ -261,4 +261,16 @@ export const AMBIENT_CODES = {
       `this ${kind} is meant for \`${workload}\`, which is in ambient: ztunnel reads none, and a waypoint only those with targetRefs or for a whole namespace`,
     'use targetRefs, or leave the selector out',
   ),
+  AMB0041: define(
+    'Warning',
+    'EnvoyPatchNotHonoured',
+    (reason: string) => `Ambit's proxies are no Envoy and do not honour this patch: ${reason}`,
+    'use a TrafficFilter (ambit.dev/v1alpha1), or an API of Istio or the Gateway API',
+  ),
+  AMB0042: define(
+    'Warning',
+    'NotHeldAsWritten',
+    (problem: string) => `Ambit's proxies cannot hold this as it is written: ${problem}`,
+    'write it in another way, or take it out',
+  ),
 };

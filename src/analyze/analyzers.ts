@@ -7,6 +7,7 @@ import { mtlsAnalyzer } from './ambient/mtls.ts';
 import { networkPolicyAnalyzer, uncapturedAnalyzer } from './ambient/network.ts';
 import { ztunnelPolicyAnalyzer } from './ambient/policies.ts';
 import { clientMatchAnalyzer, retryAnnotationAnalyzer, routeAnalyzer } from './ambient/routes.ts';
+import { translationAnalyzer } from './ambient/translation.ts';
 import {
   bypassAnalyzer,
   portMeaningAnalyzer,
@@ -84,6 +85,7 @@ export const ANALYZERS: readonly Analyzer[] = [
   sidecarResourceAnalyzer,
   leftoverAnalyzer,
   targetAnalyzer,
+  translationAnalyzer,
   uncapturedAnalyzer,
   bypassAnalyzer,
   waypointLabelAnalyzer,

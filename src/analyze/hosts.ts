@@ -3,6 +3,7 @@
 import { isSubset } from '../derive/labels.ts';
 import { type Labels, optionalRecord, textRecord } from '../derive/read.ts';
 import { kubeHostname } from '../derive/service.ts';
+import { resolveHost } from '../derive/traffic/host.ts';
 import type { Field } from './field.ts';
 import { KIND } from './kinds.ts';
 import type { Resource } from './resource.ts';
@@ -30,7 +31,7 @@ export interface KnownHost {
 /** A short name means a service of the object's own namespace; a name with a dot is taken as it is (Istio's rule). */
 export function fullHost(written: string, namespace: string, clusterDomain: string): string {
   const host = written.toLowerCase().replace(/\.$/, '');
-  return host === '*' || host.includes('.') ? host : kubeHostname(host, namespace, clusterDomain);
+  return resolveHost(host, namespace, clusterDomain);
 }
 
 export class Hosts {

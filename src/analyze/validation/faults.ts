@@ -1,9 +1,10 @@
 // What validation finds in one object, collected with the field it is about.
 
+import { durationMs } from '../../derive/traffic/duration.ts';
 import { compileRegex } from '../../model/http/regex.ts';
 import { parseCidr, parseIp } from '../../model/ip.ts';
 import type { Field, Path } from '../field.ts';
-import { durationMs, hostProblem, isDnsLabel, isLabelKey, isLabelValue } from './values.ts';
+import { hostProblem, isDnsLabel, isLabelKey, isLabelValue } from './values.ts';
 
 export interface Fault {
   /** A warning is told and the object is taken; everything else refuses it. */
@@ -81,7 +82,7 @@ export class Faults {
     const ms = durationMs(at.text);
     if (ms === undefined) this.invalid(at, 'is no duration: write for example 500ms, 2s or 1m30s');
     else if (ms < leastMs) this.invalid(at, `must be at least ${leastMs}ms`);
-    else if (!Number.isInteger(ms)) this.invalid(at, 'must be whole milliseconds');
+    else if (Math.abs(ms - Math.round(ms)) > 1e-6) this.invalid(at, 'must be whole milliseconds');
   }
 
   regex(at: Field): void {

@@ -1,9 +1,9 @@
 // The rules in CEL that the Gateway API's definition of HTTPRoute and GRPCRoute carry.
 
+import { durationMs } from '../../derive/traffic/duration.ts';
 import type { Field } from '../field.ts';
 import type { Faults } from './faults.ts';
 import { checkBackendRef, checkParentRefs, checkRules } from './gateway-api.ts';
-import { durationMs } from './values.ts';
 
 /** `type` of a filter to the field that goes with it. */
 const FILTER_FIELDS: Readonly<Record<string, string>> = {

@@ -39,29 +39,6 @@ export function hostProblem(host: string, wildcard: boolean): string | undefined
 
 export const isAddress = (text: string): boolean => parseIp(text).ok;
 
-const UNIT_MS: Readonly<Record<string, number>> = {
-  ns: 1e-6,
-  us: 1e-3,
-  µs: 1e-3,
-  ms: 1,
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-};
-
-/** A duration as Go and protobuf's JSON write it, in milliseconds; undefined when it is none. */
-export function durationMs(text: string): number | undefined {
-  if (text === '0') return 0;
-  const match = /^(-?)((?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+)$/.exec(text);
-  if (match === null || text.length > 64) return undefined;
-  let sum = 0;
-  for (const [, number, unit] of (match[2] ?? '').matchAll(/(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)/g))
-    sum += Number(number) * (UNIT_MS[unit ?? ''] ?? 0);
-  // Sums of decimal fractions: `0.1s` is 100 ms, not 100.00000000000001.
-  const ms = Math.round(sum * 1e6) / 1e6;
-  return match[1] === '-' ? -ms : ms;
-}
-
 /** Istio's names of protocols, in capitals. */
 export const PROTOCOLS: ReadonlySet<string> = new Set([
   'HTTP',
