@@ -11,7 +11,7 @@ import type {
   TlsRouteRule,
   WeightedTarget,
 } from '../../model/proxy/route-resource.ts';
-import { byAge, metaKey } from '../objects/meta.ts';
+import { metaKey } from '../objects/meta.ts';
 import type { VirtualService } from '../objects/routing.ts';
 import { integer, type Json, list, optionalRecord, record, text, texts } from '../read.ts';
 import { exposure, hostCovers, resolveHost } from './host.ts';
@@ -307,9 +307,3 @@ class Reader {
     return body.value.action.backends.map(({ target, weight }) => ({ target, weight }));
   }
 }
-
-/** Oldest first, each order apart: how a waypoint takes several. */
-export const byOrderAndAge = (
-  a: { readonly order: number; readonly object: VirtualService },
-  b: { readonly order: number; readonly object: VirtualService },
-): number => a.order - b.order || byAge(a.object, b.object);
