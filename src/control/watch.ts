@@ -95,8 +95,12 @@ const identity = ({ metadata }: KubeObject): KubeObject => {
   };
 };
 
-/** Whether the API does not serve the kind at all. */
-const isAbsent = (error: unknown): boolean => error instanceof KubeError && error.code === 404;
+/** Without these the mesh still works at layer 4: a role that may not read them holds nothing up. */
+const OPTIONAL: ReadonlySet<InputKind> = new Set<InputKind>(['secrets', 'configmaps', 'referencegrants']);
+
+/** Whether the API does not serve the kind at all, or not to us, where that can be borne. */
+const isAbsent = (error: unknown, kind: InputKind): boolean =>
+  error instanceof KubeError && (error.code === 404 || (error.code === 403 && OPTIONAL.has(kind)));
 
 function follow({ kube, ambient, metrics, signal }: WatchOptions, kind: InputKind): Promise<void> {
   const absent = Promise.withResolvers<void>();
@@ -105,8 +109,10 @@ function follow({ kube, ambient, metrics, signal }: WatchOptions, kind: InputKin
     keep: identity,
     signal,
     onError: (error) => {
-      if (isAbsent(error)) {
-        if (!wasAbsent) log.info('kind is not installed; looking again from time to time', { kind });
+      if (isAbsent(error, kind)) {
+        const denied = error instanceof KubeError && error.code === 403;
+        if (!wasAbsent && denied) log.warn('kind may not be read; it counts as empty', { kind, error });
+        else if (!wasAbsent) log.info('kind is not installed; looking again from time to time', { kind });
         wasAbsent = true;
         absent.resolve();
       } else log.warn('watch interrupted; trying again', { kind, error: error as Error });

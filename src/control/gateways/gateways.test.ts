@@ -15,14 +15,18 @@ import {
   SERVICE_ACCOUNTS,
   SERVICES,
 } from '../../kube/client/resources.ts';
-import type { KubeClient } from '../../kube/client/types.ts';
+import { type KubeClient, KubeError } from '../../kube/client/types.ts';
 import { EmbeddedApi } from '../../kube/server/embedded.ts';
 import { systemClock } from '../../platform/clock.ts';
 import { readConfig } from '../config.ts';
 import { startControl } from '../control.ts';
 import { SYSTEM, until } from '../testing/control.ts';
 
-async function start(t: TestContext, prepare: (kube: KubeClient) => Promise<unknown> = async () => {}) {
+async function start(
+  t: TestContext,
+  prepare: (kube: KubeClient) => Promise<unknown> = async () => {},
+  denied: ReadonlySet<string> = new Set(),
+) {
   const api = new EmbeddedApi({ path: ':memory:' });
   const kube = api.client('test');
   for (const name of [SYSTEM, 'shop'])
@@ -38,7 +42,7 @@ async function start(t: TestContext, prepare: (kube: KubeClient) => Promise<unkn
   assert.ok(config.ok);
   const control = await startControl({
     config: config.value,
-    kube: api.client('istiod'),
+    kube: without(api.client('istiod'), denied),
     clock: systemClock,
     version: 't',
   });
@@ -47,6 +51,28 @@ async function start(t: TestContext, prepare: (kube: KubeClient) => Promise<unkn
     api.close();
   });
   return kube;
+}
+
+/** The API as a role sees it that may not list some kinds across namespaces. */
+function without(kube: KubeClient, denied: ReadonlySet<string>): KubeClient {
+  const refuse = (plural: string, namespace: string | undefined): void => {
+    if (denied.has(plural) && namespace === undefined) throw new KubeError(403, 'Forbidden', `cannot list ${plural}`);
+  };
+  return {
+    get: (...all) => kube.get(...all),
+    list: async (resource, options) => {
+      refuse(resource.plural, options?.namespace);
+      return kube.list(resource, options);
+    },
+    watch: (resource, options) => {
+      refuse(resource.plural, options.namespace);
+      return kube.watch(resource, options);
+    },
+    create: (...all) => kube.create(...all),
+    update: (...all) => kube.update(...all),
+    patch: (...all) => kube.patch(...all),
+    delete: (...all) => kube.delete(...all),
+  };
 }
 
 const waypoint = (spec: Partial<IGateway['spec']> = {}, annotations: Record<string, string> = {}): IGateway => ({
@@ -224,4 +250,11 @@ test('what the API refuses stands in the status, until it is mended', async (t) 
   await until(async () => ((await condition(kube, 'Programmed'))?.reason === 'AddressNotAssigned' ? true : undefined));
   const marked = await kube.get(GATEWAYS, 'wp', 'shop');
   assert.equal(marked?.metadata?.annotations?.['gateway.istio.io/controller-version'], '5');
+});
+
+test('kinds that the role may not read hold up nothing that does without them', async (t) => {
+  const denied = new Set(['secrets', 'referencegrants', 'horizontalpodautoscalers', 'poddisruptionbudgets']);
+  const kube = await start(t, async () => {}, denied);
+  await kube.create(GATEWAYS, waypoint());
+  await deployed(kube);
 });

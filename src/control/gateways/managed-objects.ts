@@ -8,7 +8,7 @@ import {
   SERVICE_ACCOUNTS,
   SERVICES,
 } from '../../kube/client/resources.ts';
-import type { Informer, KubeClient, KubeObject, Resource } from '../../kube/client/types.ts';
+import { type Informer, type KubeClient, KubeError, type KubeObject, type Resource } from '../../kube/client/types.ts';
 import { logger } from '../../telemetry/log.ts';
 
 const log = logger('gateways');
@@ -42,22 +42,29 @@ export class ManagedObjects {
 
   /** @param onChange  told the Gateway's key when somebody changed or removed one of its parts */
   constructor(kube: KubeClient, signal: AbortSignal, onChange: (gateway: string) => void) {
-    this.#informers = new Map(
-      Object.entries(PART_RESOURCES).map(([kind, resource]) => [
-        kind,
-        startInformer(kube, resource, {
-          labelSelector: MANAGED_LABEL,
-          signal,
-          onError: (error) => log.warn('parts of gateways not watched; trying again', { kind, error: error as Error }),
-        }),
-      ]),
-    );
+    const informers = new Map<string, Informer<KubeObject>>();
+    const known: Promise<void>[] = [];
+    for (const [kind, resource] of Object.entries(PART_RESOURCES)) {
+      const unreadable = Promise.withResolvers<void>();
+      const informer = startInformer(kube, resource, {
+        labelSelector: MANAGED_LABEL,
+        signal,
+        onError: (error) => {
+          log.warn('parts of gateways not watched; trying again', { kind, error: error as Error });
+          // A kind that is not served, or not to us, is not waited for: Gateways that need it will say so.
+          if (error instanceof KubeError && (error.code === 404 || error.code === 403)) unreadable.resolve();
+        },
+      });
+      informers.set(kind, informer);
+      known.push(Promise.race([informer.synced, unreadable.promise]));
+    }
+    this.#informers = informers;
     for (const informer of this.#informers.values())
       informer.onChange((_key, now, before) => {
         if (before === undefined) return;
         if (now === undefined || decided(now) !== decided(before)) onChange(gatewayOf(before));
       });
-    this.synced = Promise.all([...this.#informers.values()].map((informer) => informer.synced)).then(() => {});
+    this.synced = Promise.all(known).then(() => {});
   }
 
   has(kind: string, namespace: string, name: string): boolean {
