@@ -15,6 +15,18 @@ metadata: { name: web, namespace: default }
 spec: { selector: { app: web }, ports: [{ port: 80, targetPort: http }] }
 `;
 let mesh: TestMesh;
+const AS_USER = `apiVersion: v1
+kind: Pod
+metadata: { name: plain-user, namespace: default }
+spec:
+  securityContext: { runAsUser: 1234, runAsGroup: 2345 }
+  volumes: [{ name: data, emptyDir: {} }]
+  containers:
+    - name: main
+      image: busybox
+      command: [sh, -c, "id -u; id -g; echo kept > /data/file && cat /data/file; echo again > /dev/stdout; grep CapEff /proc/self/status; exec sleep 1000"]
+      volumeMounts: [{ name: data, mountPath: /data }]
+`;
 
 before(async () => {
   mesh = await TestMesh.up({ up: ['--nodes', '1', '-f', '-'], input: PODS });
@@ -50,3 +62,20 @@ test('a pod and a service are reached through the API', async () => {
   const gone = await mesh.kubectl(['get', '--raw', '/api/v1/namespaces/default/pods/web:9/proxy/']);
   assert.match(gone.stderr, /error trying to reach pod: connect ECONNREFUSED/);
 });
+
+for (const as of ['caller', 'user'] as const)
+  test(`runAsUser, in a room made by ${as === 'user' ? 'an ordinary user' : 'the caller'}`, async (t) => {
+    const other = await TestMesh.up({ as, up: ['--nodes', '1', '-f', '-'], input: AS_USER });
+    t.after(() => other[Symbol.asyncDispose]());
+    const log = await eventually('it has spoken', async () => {
+      const said = await other.kubectlOk(['logs', 'plain-user']);
+      return said.includes('CapEff') ? said : undefined;
+    });
+    // Only root may have other users in its room.
+    const can = as === 'caller' && process.getuid?.() === 0;
+    assert.match(log, new RegExp(`^${can ? '1234\\n2345' : '0\\n0'}\\nkept\\nagain\\nCapEff:\\s+0000000000000000\\n`));
+    const inside = await other.kubectlOk(['exec', 'plain-user', '--', 'id', '-u']);
+    assert.equal(inside, can ? '1234\n' : '0\n');
+    const told = await other.kubectlOk(['get', 'events', '--field-selector', 'reason=UserNotChanged', '-o', 'name']);
+    assert.equal(told !== '', !can);
+  });

@@ -18,7 +18,7 @@ import { runHook } from './hooks.ts';
 import type { ContainerLog } from './logs.ts';
 import { Probes } from './probes.ts';
 import { type Program, type ProgramSpec, startProgram } from './program.ts';
-import { powersOf } from './security.ts';
+import { powersOf, userOf } from './security.ts';
 import { graceOf, stopSignal, terminationMessage } from './termination.ts';
 import {
   type ContainerRecord,
@@ -35,6 +35,8 @@ export type ContainerRole = 'init' | 'sidecar' | 'main' | 'ephemeral';
 export interface ContainerHost {
   readonly clock: Clock;
   readonly nodeNetns: Netns;
+  /** Users other than root exist here. */
+  readonly otherUsers: boolean;
   /** Its pod is a part of the mesh itself. */
   readonly meshPart: boolean;
   pod(): Pod;
@@ -368,6 +370,15 @@ export class ContainerRunner {
         `Container ${this.name} runs without ${refused.join(', ')}: a room gives no power over the machine`,
         this.name,
       );
+    const wanted = userOf(this.#spec, pod);
+    const user = this.#host.otherUsers ? wanted : undefined;
+    if (wanted !== undefined && user === undefined)
+      this.#host.event(
+        'Warning',
+        'UserNotChanged',
+        `Container ${this.name} runs as the room's only user instead of ${wanted.uid}:${wanted.gid}: only a room made by root has others`,
+        this.name,
+      );
     const folder = join(this.#host.folder(this.name), String(this.#attempt));
     const workspace = join(folder, 'files');
     mkdirSync(workspace, { recursive: true });
@@ -386,6 +397,7 @@ export class ContainerRunner {
       capabilities,
       stdin: this.#spec.stdin === true,
       tty: this.#spec.tty === true,
+      user,
     };
     try {
       return { image, container, spec, folder, log: this.#host.openLog(this.name, this.#attempt) };

@@ -3,7 +3,7 @@
 import type { Container } from '../../platform/linux/container.ts';
 import { type Ending, type Program, type ProgramSpec, StartError, startProgram } from './program.ts';
 
-/** A container with the program that it runs; the command gets the same environment, folder and powers. */
+/** A container with the program that it runs; the command gets the same environment, folder, user and powers. */
 export interface Running {
   readonly container: Container;
   readonly program: Program;
@@ -19,8 +19,8 @@ export interface ExecOptions {
 
 /** Starts a command with streams. @throws StartError */
 export function startExec(running: Running, argv: readonly string[], options: ExecOptions): Promise<Program> {
-  const { env, workingDir, capabilities } = running.launch;
-  return startProgram(running.container, { argv, env, workingDir, capabilities, ...options });
+  const { env, workingDir, capabilities, user } = running.launch;
+  return startProgram(running.container, { argv, env, workingDir, capabilities, user, ...options });
 }
 
 /** Runs a command to its end, or kills it. @returns its exit code and the beginning of its output, undefined when it took too long */

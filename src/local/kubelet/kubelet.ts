@@ -127,6 +127,7 @@ class NodeKubelet implements Kubelet {
       folders: nodeFolders(folder),
       hidden: [dirname(stateDir)],
       allocatable: allocatableOf(),
+      otherUsers: !isRootless(),
       isSystem: (pod) =>
         [...(pod.spec?.containers ?? []), ...(pod.spec?.initContainers ?? [])].every(({ image = '' }) =>
           MESH_IMAGE.test(image),

@@ -29,6 +29,8 @@ export interface NodeServices {
   readonly allocatable: Readonly<Record<string, number>>;
   /** All images of the pod are parts of Ambit. */
   isSystem(pod: IPod): boolean;
+  /** Whether containers can be other users than root. */
+  readonly otherUsers: boolean;
   /** Brings the pod into the mesh if it belongs there. @throws Error when it belongs there and cannot be brought in now */
   enrol(pod: IPod, sandbox: PodSandbox, signal: AbortSignal): Promise<void>;
   imageEnvironment(image: Image, pod: IPod): Record<string, string>;

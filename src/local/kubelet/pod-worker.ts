@@ -383,6 +383,7 @@ export class PodWorker {
     return {
       clock: services.clock,
       nodeNetns: services.netnsOfNode,
+      otherUsers: services.otherUsers,
       meshPart: services.isSystem(this.#pod),
       pod: () => this.#pod,
       netns: () => {

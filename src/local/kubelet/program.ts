@@ -4,7 +4,7 @@ import type { ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import type { Capability } from '../../platform/linux/capabilities.ts';
-import type { Container } from '../../platform/linux/container.ts';
+import type { Container, User } from '../../platform/linux/container.ts';
 import { hasCode, SystemError } from '../../platform/linux/errors.ts';
 import { ContainerIo } from './container-io.ts';
 
@@ -15,6 +15,8 @@ export interface ProgramSpec {
   readonly capabilities: readonly Capability[] | 'all';
   readonly stdin: boolean;
   readonly tty: boolean;
+  /** Undefined: root of the room. */
+  readonly user?: User | undefined;
 }
 
 export interface Ending {
@@ -59,6 +61,7 @@ export async function startProgram(container: Container, spec: ProgramSpec): Pro
       capabilities: spec.capabilities,
       stdio: io.stdio,
       detached: spec.tty,
+      user: spec.user,
     });
   } catch (error) {
     io.close();

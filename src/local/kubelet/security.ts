@@ -3,6 +3,7 @@
 // does may change the host, also where the room was made by root. Pure.
 
 import { CAPABILITIES, type Capability } from '../../platform/linux/capabilities.ts';
+import type { User } from '../../platform/linux/container.ts';
 import type { ContainerSpec, PodSpec } from './types.ts';
 
 const DEFAULT: readonly Capability[] = [
@@ -34,9 +35,16 @@ export interface Powers {
   readonly refused: readonly string[];
 }
 
+/** What the manifest says of user and group; the container's own word counts before the pod's. Undefined: root. */
+export function userOf(container: ContainerSpec, pod: PodSpec | undefined): User | undefined {
+  const uid = container.securityContext?.runAsUser ?? pod?.securityContext?.runAsUser ?? 0;
+  const gid = container.securityContext?.runAsGroup ?? pod?.securityContext?.runAsGroup ?? 0;
+  return uid === 0 && gid === 0 ? undefined : { uid, gid };
+}
+
 /**
  * @param system the image is a part of Ambit itself
- * A container with `runAsUser` other than 0 runs as the room's only user, but without any power that root has.
+ * A container with `runAsUser` other than 0 has no power that root has, also where it cannot be another user.
  */
 export function powersOf(container: ContainerSpec, pod: PodSpec | undefined, system: boolean): Powers {
   const own = container.securityContext;

@@ -1,7 +1,7 @@
 // The volumes of one pod as folders of the room: made before its containers start, kept up to date while it runs.
 
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { resolveInside } from '../../platform/linux/rootfs.ts';
 import { writeAtomically } from './atomic-files.ts';
@@ -75,7 +75,8 @@ export class PodVolumes {
       return path;
     }
     if (volume.emptyDir !== undefined) {
-      mkdirSync(path, { recursive: true, mode: 0o777 });
+      mkdirSync(path, { recursive: true });
+      chmodSync(path, 0o777); // whatever the umask: whoever the container runs as may write
       return path;
     }
     if (volume.hostPath !== undefined) return this.#hostPath(volume.hostPath.path, volume.hostPath.type ?? '');

@@ -6,7 +6,7 @@
 // it ends every process of the container.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { access, closeSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { access, closeSync, fchownSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Capability, keepingOnly } from './capabilities.ts';
 import { errnoName, SystemError } from './errors.ts';
@@ -87,6 +87,13 @@ export interface ProgramOptions {
   readonly stdio: readonly [Stdio, Stdio, Stdio];
   /** A session of its own, for a terminal. */
   readonly detached?: boolean;
+  /** Undefined: uid and gid 0, whoever that is outside. Others must be mapped into this user namespace. */
+  readonly user?: User | undefined;
+}
+
+export interface User {
+  readonly uid: number;
+  readonly gid: number;
 }
 
 export type Stdio = number | 'pipe' | 'null';
@@ -197,6 +204,10 @@ export class Container {
    */
   start(options: ProgramOptions): ChildProcess {
     const [program, ...args] = options.argv;
+    const { user } = options;
+    // So that /dev/stdout can be opened again, and a terminal be had by its name.
+    if (user !== undefined)
+      for (const each of options.stdio) if (typeof each === 'number') fchownSync(each, user.uid, user.gid);
     const stdio = options.stdio.map((each) => (each === 'null' ? nullFd() : each));
     return this.#inside(() => {
       checkDirectory(options.workingDir);
@@ -206,6 +217,7 @@ export class Container {
           cwd: options.workingDir,
           stdio,
           detached: options.detached ?? false,
+          ...user,
         });
       return options.capabilities === 'all' ? go() : keepingOnly(options.capabilities, go);
     });
