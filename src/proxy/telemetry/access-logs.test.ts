@@ -131,6 +131,14 @@ test('addresses behind trusted proxies, TLS names, gRPC', () => {
   );
 });
 
+test('bytes of headers: UTF-8 is shown as it is, nothing ends the line', () => {
+  const bytes = (text: string): string => Buffer.from(text, 'utf8').toString('latin1');
+  const line = (value: string): string => text('%REQ(X)%', answered({}, { x: value }));
+  assert.equal(line(bytes('Åsa €')), 'Åsa €\n');
+  assert.equal(line('a\x85b'), 'a\ufffdb\n');
+  assert.equal(line(bytes('a\u0085b\u2028c')), 'a?b?c\n');
+});
+
 test('operators that are not known read `-` and are named once', () => {
   const { lines, warnings } = linesOf(
     { format: { kind: 'text', template: '%NO_SUCH% %PROTOCOL% %START_TIME(%Q)%' } },

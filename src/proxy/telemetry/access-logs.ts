@@ -2,17 +2,16 @@
 
 import type { AccessLogConfig } from '../../model/proxy/telemetry-config.ts';
 import type { LogSink } from '../../telemetry/log.ts';
-import type { Exchange } from '../contracts.ts';
 import { exchangeNames } from './attributes.ts';
 import type { BatchSender } from './batch-sender.ts';
 import { compileCel } from './cel/compile.ts';
-import type { ReportingProxy } from './ends.ts';
+import type { Reported, ReportingProxy } from './ends.ts';
 import { lineFormat, templateText } from './log-format.ts';
 import type { LogRecord } from './records.ts';
 import type { Tracing } from './tracing.ts';
 
 export interface AccessLog {
-  write(exchange: Exchange): void;
+  write(exchange: Reported): void;
 }
 
 export interface AccessLogOptions {
@@ -34,7 +33,7 @@ export function accessLog(config: AccessLogConfig, options: AccessLogOptions): A
 function filterOf(
   { filter, provider }: AccessLogConfig,
   options: AccessLogOptions,
-): ((exchange: Exchange) => boolean) | undefined {
+): ((exchange: Reported) => boolean) | undefined {
   if (filter === undefined || filter.trim() === '') return undefined;
   const compiled = compileCel(filter, exchangeNames(options.proxy));
   if (compiled.ok) return (exchange) => compiled.value(exchange) === true;

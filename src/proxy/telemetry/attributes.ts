@@ -5,7 +5,6 @@ import { formatSpiffeId } from '../../model/identity.ts';
 import { formatHostPort, type HostPort } from '../../model/ip.ts';
 import type { Peer } from '../../model/traffic.ts';
 import type { Fields } from '../../wire/http1/index.ts';
-import type { Exchange } from '../contracts.ts';
 import { type CelExpression, type CelMap, type CelNames, type CelOutcome, FAULT } from './cel/compile.ts';
 import {
   clusterName,
@@ -13,11 +12,12 @@ import {
   destinationOf,
   downstreamRemote,
   grpcStatusOf,
+  type Reported,
   type ReportingProxy,
   sourceOf,
 } from './ends.ts';
 
-type Attribute = (exchange: Exchange, proxy: ReportingProxy) => CelOutcome;
+type Attribute = (exchange: Reported, proxy: ReportingProxy) => CelOutcome;
 
 const given = (value: string | number | undefined): CelOutcome => value ?? FAULT;
 const NOTHING: CelMap = { kind: 'map', get: () => undefined };
@@ -40,7 +40,7 @@ const peerMap = (peer: Peer | undefined): CelOutcome =>
   peer === undefined ? FAULT : { kind: 'map', get: (part) => PEER_PARTS.get(part)?.(peer) };
 
 const upstreamAddress: Attribute = (e) => address(e.upstream?.endpoint.address);
-const pathOf = (e: Exchange): string => {
+const pathOf = (e: Reported): string => {
   const question = e.originalPath.indexOf('?');
   return question < 0 ? e.originalPath : e.originalPath.slice(0, question);
 };
@@ -51,13 +51,13 @@ const ATTRIBUTES: ReadonlyMap<string, Attribute> = new Map<string, Attribute>([
   ['request.query', (e) => e.request.query.slice(1)],
   ['request.host', (e) => e.request.authority],
   ['request.scheme', (e) => e.request.scheme],
-  ['request.method', (e) => e.request.method],
+  ['request.method', (e) => (e.request.method === '' ? FAULT : e.request.method)],
   ['request.headers', (e) => headerMap(e.requestFields)],
   ['request.referer', (e) => given(e.requestFields.get('referer'))],
   ['request.useragent', (e) => given(e.requestFields.get('user-agent'))],
   ['request.time', (e) => ({ kind: 'timestamp', ms: e.startedAtMs })],
-  ['request.id', (e) => e.id],
-  ['request.protocol', (e) => e.protocol],
+  ['request.id', (e) => (e.id === '' ? FAULT : e.id)],
+  ['request.protocol', (e) => given(e.protocol)],
   ['request.duration', (e) => (e.endedAfterMs === undefined ? FAULT : { kind: 'duration', ms: e.endedAfterMs })],
   ['request.size', (e) => e.bytesReceived],
   ['request.total_size', (e) => e.bytesReceived],
@@ -109,8 +109,8 @@ const prefixes = new Set(
 );
 
 /** The names that expressions at this proxy know. */
-export const exchangeNames = (proxy: ReportingProxy): CelNames<Exchange> => ({
-  resolve(path): CelExpression<Exchange> | 'prefix' | undefined {
+export const exchangeNames = (proxy: ReportingProxy): CelNames<Reported> => ({
+  resolve(path): CelExpression<Reported> | 'prefix' | undefined {
     const [first = ''] = path;
     const attribute = ATTRIBUTES.get(path.join('.'));
     if (attribute !== undefined) return (exchange) => attribute(exchange, proxy);

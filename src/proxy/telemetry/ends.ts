@@ -2,11 +2,11 @@
 // at a waypoint or sidecar server side it is whoever came by the tunnel.
 
 import { formatSpiffeId, type SpiffeId } from '../../model/identity.ts';
-import { formatHostPort } from '../../model/ip.ts';
+import { formatHostPort, type HostPort } from '../../model/ip.ts';
 import type { ServiceConfig } from '../../model/proxy/service-config.ts';
 import { type Peer, peerOf } from '../../model/traffic.ts';
 import { identityOf } from '../../model/workload.ts';
-import type { Exchange, UpstreamInfo } from '../contracts.ts';
+import type { Endpoint, Exchange, HttpProtocol } from '../contracts.ts';
 
 /** This proxy, as its reports name it. */
 export interface ReportingProxy {
@@ -25,19 +25,40 @@ export interface ReportingProxy {
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
-export const sourceOf = (proxy: ReportingProxy, exchange: Exchange): Peer | undefined =>
+/** What is reported: an exchange, or a connection that was passed on, which has no protocol and an empty request. */
+export interface Reported extends Omit<Exchange, 'protocol' | 'service' | 'upstream'> {
+  readonly protocol: HttpProtocol | undefined;
+  readonly service: ServiceReference | undefined;
+  readonly upstream: ReportedUpstream | undefined;
+}
+
+type ServiceReference = Pick<ServiceConfig, 'key' | 'hostname'>;
+
+interface ReportedUpstream {
+  readonly service: ServiceReference;
+  readonly port: number;
+  readonly subset: string | undefined;
+  readonly endpoint: Endpoint;
+  readonly localAddress: HostPort | undefined;
+  readonly meshed: boolean;
+  /** Where the workload is not at hand. */
+  readonly peer?: Peer | undefined;
+}
+
+export const sourceOf = (proxy: ReportingProxy, exchange: Reported): Peer | undefined =>
   proxy.reporter === 'source' ? proxy.peer : exchange.client.peer;
 
-export const sourceIdentityOf = (proxy: ReportingProxy, exchange: Exchange): SpiffeId | undefined =>
+export const sourceIdentityOf = (proxy: ReportingProxy, exchange: Reported): SpiffeId | undefined =>
   proxy.reporter === 'source' ? proxy.identity : exchange.client.identity;
 
-export function destinationOf(exchange: Exchange): Peer | undefined {
-  const workload = exchange.upstream?.endpoint.workload;
-  return workload === undefined ? undefined : peerOf(workload);
+export function destinationOf(exchange: Reported): Peer | undefined {
+  const { upstream } = exchange;
+  const workload = upstream?.endpoint.workload;
+  return workload === undefined ? upstream?.peer : peerOf(workload);
 }
 
 /** Whom mutual TLS of the mesh proved, or ztunnel proves on this proxy's behalf. */
-export function destinationIdentityOf(upstream: UpstreamInfo | undefined): SpiffeId | undefined {
+export function destinationIdentityOf(upstream: Reported['upstream']): SpiffeId | undefined {
   if (upstream === undefined || !upstream.meshed) return undefined;
   const { workload, tunnel } = upstream.endpoint;
   return workload === undefined ? tunnel?.expected[0] : identityOf(workload);
@@ -49,10 +70,10 @@ export interface ServiceNames {
   readonly namespace: string;
 }
 
-const names = new WeakMap<ServiceConfig, ServiceNames>();
+const names = new WeakMap<ServiceReference, ServiceNames>();
 
 /** Of a Kubernetes service its own name, of a ServiceEntry the host (Istio: destination_service_name). */
-export function serviceNamesOf(service: ServiceConfig): ServiceNames {
+export function serviceNamesOf(service: ServiceReference): ServiceNames {
   let known = names.get(service);
   if (known === undefined) {
     const namespace = service.key.slice(0, service.key.indexOf('/'));
@@ -78,17 +99,18 @@ export function spiffeText(identity: SpiffeId): string {
 }
 
 /** Istio's name of where a request went: `outbound|80|v1|host`, at a waypoint `inbound-vip|80|http/v1|host`. */
-export function clusterName(proxy: ReportingProxy, exchange: Exchange): string | undefined {
+export function clusterName(proxy: ReportingProxy, exchange: Reported): string | undefined {
   const { upstream } = exchange;
   if (upstream === undefined) return undefined;
   const { service, port, subset = '' } = upstream;
   if (proxy.reporter === 'source') return `outbound|${port}|${subset}|${service.hostname}`;
-  const part = subset === '' ? 'http' : `http/${subset}`;
+  const kind = exchange.protocol === undefined ? 'tcp' : 'http';
+  const part = subset === '' ? kind : `${kind}/${subset}`;
   return `inbound-vip|${port}|${part}|${service.hostname}`;
 }
 
 /** `-` for none; the order is that in which they came. */
-export function flagsText(exchange: Exchange): string {
+export function flagsText(exchange: Reported): string {
   const { flags } = exchange;
   if (flags.size === 0) return '-';
   let text = '';
@@ -97,7 +119,7 @@ export function flagsText(exchange: Exchange): string {
 }
 
 /** 0-16; undefined: not gRPC, or no status came. What is no known status reads as 2 (unknown). */
-export function grpcStatusOf(exchange: Exchange): number | undefined {
+export function grpcStatusOf(exchange: Reported): number | undefined {
   if (!exchange.isGrpc) return undefined;
   const text = exchange.responseTrailers?.get('grpc-status') ?? exchange.responseFields?.get('grpc-status');
   if (text === undefined) return undefined;
@@ -105,7 +127,7 @@ export function grpcStatusOf(exchange: Exchange): number | undefined {
 }
 
 /** The client's address with its port; behind trusted proxies theirs is not it, and the port is unknown. */
-export function downstreamRemote({ client, request }: Exchange): string {
+export function downstreamRemote({ client, request }: Reported): string {
   const { remoteIp } = request;
   if (remoteIp === undefined || remoteIp === client.source.ip) return formatHostPort(client.source);
   return formatHostPort({ ip: remoteIp, port: 0 });

@@ -2,12 +2,11 @@
 // list of pieces; a line is made by going through the list.
 
 import type { AccessLogConfig } from '../../model/proxy/telemetry-config.ts';
-import type { Exchange } from '../contracts.ts';
-import type { ReportingProxy } from './ends.ts';
+import type { Reported, ReportingProxy } from './ends.ts';
 import { type LogValue, type Operator, operatorOf } from './log-operators.ts';
 
 /** One line, with its end. */
-export type LineFormat = (exchange: Exchange) => string;
+export type LineFormat = (exchange: Reported) => string;
 
 type Piece = string | Operator;
 
@@ -118,7 +117,7 @@ function jsonFormat(
 }
 
 /** A lone operator keeps its type; a text of several pieces is a text. */
-function valueFrom(pieces: readonly Piece[], empty: string): (exchange: Exchange) => LogValue {
+function valueFrom(pieces: readonly Piece[], empty: string): (exchange: Reported) => LogValue {
   const [only] = pieces;
   if (pieces.length === 1 && typeof only === 'function') return only;
   return (exchange) => {

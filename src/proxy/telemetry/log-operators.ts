@@ -5,30 +5,37 @@ import type { SpiffeId } from '../../model/identity.ts';
 import { formatHostPort, type HostPort } from '../../model/ip.ts';
 import { STATUS_NAMES } from '../../wire/grpc/status.ts';
 import type { Fields } from '../../wire/http1/index.ts';
-import type { Exchange } from '../contracts.ts';
 import {
   clusterName,
   destinationIdentityOf,
   downstreamRemote,
   flagsText,
   grpcStatusOf,
+  type Reported,
   type ReportingProxy,
   spiffeText,
 } from './ends.ts';
 import { startTime } from './log-time.ts';
 
 export type LogValue = string | number | undefined;
-export type Operator = (exchange: Exchange) => LogValue;
+export type Operator = (exchange: Reported) => LogValue;
 
 const text = (value: string | undefined): string | undefined => (value === '' ? undefined : value);
+/** Headers are bytes: those that are UTF-8 are shown as that; what could end a line for some reader is not shown. */
+function shown(value: string | undefined): string | undefined {
+  if (value === undefined || value === '') return undefined;
+  if (!/[\x80-\xff]/.test(value)) return value;
+  const decoded = Buffer.from(value, 'latin1').toString('utf8');
+  return decoded.replace(/[\x80-\x9f\u2028\u2029]/g, '?');
+}
 const hostPort = (at: HostPort | undefined): string | undefined => at && formatHostPort(at);
 const identityText = (identity: SpiffeId | undefined): string | undefined => identity && spiffeText(identity);
 const milliseconds = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : Math.floor(ms));
-const remoteIp = ({ request, client }: Exchange): string => request.remoteIp ?? client.source.ip;
+const remoteIp = ({ request, client }: Reported): string => request.remoteIp ?? client.source.ip;
 const absent: Operator = () => undefined;
 
 /** Those without arguments. */
-const PLAIN: Readonly<Record<string, (exchange: Exchange, proxy: ReportingProxy) => LogValue>> = {
+const PLAIN: Readonly<Record<string, (exchange: Reported, proxy: ReportingProxy) => LogValue>> = {
   PROTOCOL: (e) => e.protocol,
   RESPONSE_CODE: (e) => e.responseStatus,
   RESPONSE_CODE_DETAILS: (e) => text(e.details),
@@ -74,7 +81,7 @@ const PLAIN: Readonly<Record<string, (exchange: Exchange, proxy: ReportingProxy)
   VIRTUAL_CLUSTER_NAME: absent,
   GRPC_STATUS: (e) => grpcName(e),
   GRPC_STATUS_NUMBER: grpcStatusOf,
-  STREAM_ID: (e) => e.id,
+  STREAM_ID: (e) => text(e.id),
   TRACE_ID: (e) => traceId(e.requestFields),
   HOSTNAME: (_, proxy) => text(proxy.hostname),
 };
@@ -102,7 +109,7 @@ export function operatorOf(name: string, parameter: string, proxy: ReportingProx
     case 'RESP':
       return firstHeader(parameter, responseHeader);
     case 'TRAILER':
-      return firstHeader(parameter, (key) => (e) => e.responseTrailers?.joined(key));
+      return firstHeader(parameter, (key) => (e) => shown(e.responseTrailers?.joined(key)));
     case 'START_TIME':
       return startTime(parameter);
     case 'ENVIRONMENT': {
@@ -132,20 +139,20 @@ function firstHeader(parameter: string, read: (key: string) => Operator): Operat
 function requestHeader(key: string): Operator {
   switch (key) {
     case ':method':
-      return (e) => e.request.method;
+      return (e) => text(e.request.method);
     case ':path':
-      return (e) => e.request.path + e.request.query;
+      return (e) => text(e.request.path + e.request.query);
     case 'x-envoy-original-path':
-      return (e) => e.originalPath;
+      return (e) => text(e.originalPath);
     case ':authority':
     case 'host':
       return (e) => text(e.request.authority);
     case ':scheme':
-      return (e) => e.request.scheme;
+      return (e) => text(e.request.scheme);
     case 'x-request-id':
-      return (e) => text(e.requestFields.get(key) ?? e.id);
+      return (e) => shown(e.requestFields.get(key) ?? e.id);
     default:
-      return (e) => text(e.requestFields.joined(key));
+      return (e) => shown(e.requestFields.joined(key));
   }
 }
 
@@ -158,14 +165,14 @@ function responseHeader(key: string): Operator {
         e.responseFields?.get(key) ??
         (e.upstream !== undefined && e.details === 'via_upstream' ? milliseconds(e.responseStartedAfterMs) : undefined);
     default:
-      return (e) => text(e.responseFields?.joined(key));
+      return (e) => shown(e.responseFields?.joined(key));
   }
 }
 
 const traceId = (fields: Fields): string | undefined =>
   fields.get('traceparent')?.split('-')[1] ?? fields.get('x-b3-traceid') ?? fields.get('b3')?.split('-')[0];
 
-function grpcName(exchange: Exchange): string | undefined {
+function grpcName(exchange: Reported): string | undefined {
   const number = grpcStatusOf(exchange);
   return number === undefined ? undefined : STATUS_NAMES[number];
 }

@@ -1,6 +1,6 @@
 // `%START_TIME%` and `%START_TIME(%Y-%m-%dT%T.%3f)%`: UTC, by strftime's letters as far as logs use them.
 
-import type { Exchange } from '../contracts.ts';
+import type { Reported } from './ends.ts';
 
 let second = Number.NaN;
 let secondText = '';
@@ -58,7 +58,7 @@ const PARTS: Readonly<Record<string, Part>> = {
 };
 
 /** @param format  empty: ISO 8601 with milliseconds  @returns undefined: it has a letter that is not known */
-export function startTime(format: string): ((exchange: Exchange) => string) | undefined {
+export function startTime(format: string): ((exchange: Reported) => string) | undefined {
   if (format === '') return (exchange) => isoTime(exchange.startedAtMs);
   const parts: (string | Part)[] = [];
   let end = 0;

@@ -1,8 +1,10 @@
 // Telemetry of one proxy process: metrics, access logs and spans of exchanges, by the configuration of the proxy or of the
-// service that a request is for. Made once; `of` hands out what one configuration comes to.
+// service that a request is for, and of connections that are passed on. Made once; `of` hands out what one configuration
+// comes to.
 
 import type { TelemetryConfig } from '../../model/proxy/telemetry-config.ts';
 import type { Clock } from '../../platform/clock.ts';
+import type { ConnectionTelemetry } from '../../telemetry/connection.ts';
 import type { LogSink } from '../../telemetry/log.ts';
 import { logger } from '../../telemetry/log.ts';
 import type { Registry } from '../../telemetry/registry.ts';
@@ -10,10 +12,14 @@ import type { Exchange, ExchangeTelemetry } from '../contracts.ts';
 import type { HttpCaller } from '../security/http-caller.ts';
 import { type AccessLog, accessLog } from './access-logs.ts';
 import { Collectors } from './collectors.ts';
+import { ConnectionReports } from './connection-reports.ts';
 import type { ReportingProxy } from './ends.ts';
+import { type MetricGroup, metricGroups } from './metric-groups.ts';
 import { MetricsPlan } from './metrics-plan.ts';
+import { PolicyFindings } from './policy-findings.ts';
 import { takeRequestId } from './request-id.ts';
 import { RequestMetrics } from './request-metrics.ts';
+import { TCP_METRICS, type TcpMetric, TcpMetrics } from './tcp-metrics.ts';
 import { Tracing } from './tracing.ts';
 
 const log = logger('telemetry');
@@ -39,13 +45,17 @@ export class ProxyTelemetry {
   readonly #options: ProxyTelemetryOptions;
   readonly #metrics = new RequestMetrics();
   readonly #collectors: Collectors;
-  readonly #made = new WeakMap<TelemetryConfig, ExchangeTelemetry>();
+  readonly #tcpMetrics = new TcpMetrics();
+  readonly #findings: PolicyFindings;
+  readonly #made = new WeakMap<TelemetryConfig, ConfiguredTelemetry>();
   readonly #warned = new Set<string>();
 
   constructor(options: ProxyTelemetryOptions) {
     this.#options = options;
     const { registry, caller, clock, proxy } = options;
     registry.collector(this.#metrics);
+    registry.collector(this.#tcpMetrics);
+    this.#findings = new PolicyFindings(registry);
     this.#collectors = new Collectors({
       caller,
       clock,
@@ -63,6 +73,22 @@ export class ProxyTelemetry {
 
   /** What a configuration comes to; made once for each configuration object. */
   of(config: TelemetryConfig): ExchangeTelemetry {
+    return this.#configured(config);
+  }
+
+  /** @param config  of the proxy, as it is now: a connection keeps what held at its beginning */
+  connections(config: () => TelemetryConfig): ConnectionTelemetry {
+    const { proxy, clock } = this.#options;
+    const metrics = this.#tcpMetrics;
+    return new ConnectionReports({ proxy, clock, metrics, current: () => this.#configured(config()) });
+  }
+
+  /** Before the end of the process: resolves when spans and records have left, or could not. */
+  flush(): Promise<void> {
+    return this.#collectors.flush();
+  }
+
+  #configured(config: TelemetryConfig): ConfiguredTelemetry {
     let telemetry = this.#made.get(config);
     if (telemetry === undefined) {
       telemetry = this.#make(config);
@@ -71,12 +97,7 @@ export class ProxyTelemetry {
     return telemetry;
   }
 
-  /** Before the end of the process: resolves when spans and records have left, or could not. */
-  flush(): Promise<void> {
-    return this.#collectors.flush();
-  }
-
-  #make(config: TelemetryConfig): ExchangeTelemetry {
+  #make(config: TelemetryConfig): ConfiguredTelemetry {
     const { proxy, sink, random } = this.#options;
     const warn = (problem: string): void => this.#warn(problem);
     const tracing =
@@ -84,7 +105,8 @@ export class ProxyTelemetry {
     const plan = new MetricsPlan(proxy, config.metrics, this.#metrics, warn);
     const collector = (to: Parameters<Collectors['logs']>[0]) => this.#collectors.logs(to);
     const logs = config.accessLogs.map((one) => accessLog(one, { proxy, sink, collector, tracing, warn }));
-    return new ConfiguredTelemetry(proxy, plan, logs, tracing);
+    const groups = metricGroups(proxy, TCP_METRICS, config.metrics, warn);
+    return new ConfiguredTelemetry({ proxy, plan, groups, logs, tracing, findings: this.#findings });
   }
 
   #warn(problem: string): void {
@@ -98,17 +120,31 @@ export class ProxyTelemetry {
 const isVouchedFor = ({ request, client }: Exchange): boolean =>
   request.remoteIp !== undefined && request.remoteIp !== client.source.ip;
 
+interface ConfiguredParts {
+  readonly proxy: ReportingProxy;
+  readonly plan: MetricsPlan;
+  readonly groups: readonly MetricGroup<TcpMetric>[];
+  readonly logs: readonly AccessLog[];
+  readonly tracing: Tracing | undefined;
+  readonly findings: PolicyFindings;
+}
+
 class ConfiguredTelemetry implements ExchangeTelemetry {
+  /** Of connections that are passed on. */
+  readonly groups: readonly MetricGroup<TcpMetric>[];
+  readonly logs: readonly AccessLog[];
   readonly #proxy: ReportingProxy;
   readonly #plan: MetricsPlan;
-  readonly #logs: readonly AccessLog[];
   readonly #tracing: Tracing | undefined;
+  readonly #findings: PolicyFindings;
 
-  constructor(proxy: ReportingProxy, plan: MetricsPlan, logs: readonly AccessLog[], tracing: Tracing | undefined) {
+  constructor({ proxy, plan, groups, logs, tracing, findings }: ConfiguredParts) {
+    this.groups = groups;
+    this.logs = logs;
     this.#proxy = proxy;
     this.#plan = plan;
-    this.#logs = logs;
     this.#tracing = tracing;
+    this.#findings = findings;
   }
 
   begin(exchange: Exchange): void {
@@ -118,7 +154,8 @@ class ConfiguredTelemetry implements ExchangeTelemetry {
 
   finish(exchange: Exchange): void {
     this.#plan.count(exchange);
-    for (const one of this.#logs) one.write(exchange);
+    for (const one of this.logs) one.write(exchange);
     this.#tracing?.finish(exchange);
+    if (exchange.verdict !== undefined) this.#findings.note(exchange, exchange.verdict);
   }
 }

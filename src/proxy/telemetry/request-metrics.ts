@@ -3,6 +3,7 @@
 
 import { familyHeader, histogramSamples, labelPairs, sample } from '../../telemetry/openmetrics.ts';
 import { type Collector, MAX_LABEL_SETS } from '../../telemetry/registry.ts';
+import type { Label } from './metric-groups.ts';
 
 /** Envoy's, in milliseconds and in bytes alike. */
 const BOUNDS: readonly number[] = [
@@ -19,8 +20,6 @@ export const REQUEST_METRICS = [
   'istio_response_messages_total',
 ] as const;
 export type RequestMetric = (typeof REQUEST_METRICS)[number];
-
-export type Label = readonly [name: string, value: string];
 
 class Buckets {
   readonly counts = new Array<number>(BOUNDS.length + 1).fill(0);

@@ -35,7 +35,7 @@ export class Tracing {
   readonly #random: () => number;
   readonly #format: Propagation;
   readonly #customTags: readonly { readonly name: string; readonly value: TagValue }[];
-  readonly #traces = new WeakMap<Exchange, Trace>();
+  readonly #traces = new WeakMap<object, Trace>();
 
   /** @param random  0 to below 1, for requests whose id decides nothing */
   constructor(
@@ -80,7 +80,7 @@ export class Tracing {
   }
 
   /** The trace of an exchange that is sampled, for log records. */
-  idsOf(exchange: Exchange): { readonly traceId: string; readonly spanId: string } | undefined {
+  idsOf(exchange: object): { readonly traceId: string; readonly spanId: string } | undefined {
     const trace = this.#traces.get(exchange);
     return trace?.sampled ? { traceId: trace.traceId, spanId: trace.serverId } : undefined;
   }

@@ -35,10 +35,9 @@ export class RequestLimits {
     this.#options = options;
   }
 
-  /** @returns undefined where nothing is limited */
-  of({ localRateLimits, globalRateLimit }: TrafficFilters): RateLimits | undefined {
+  /** What the filters of one proxy or service come to; without limits everything passes. */
+  of({ localRateLimits, globalRateLimit }: TrafficFilters): RateLimits {
     const local = localRateLimits.map((limit) => ({ limit, bucket: this.#bucket(limit) }));
-    if (local.length === 0 && globalRateLimit === undefined) return undefined;
     const { clock, caller } = this.#options;
     const seldom = this.#seldom;
     return {
