@@ -57,6 +57,10 @@ export class Served implements RequestSink {
   aborted_: RequestAbort | undefined;
   onData: ((piece: Buffer) => void) | undefined;
   onWritable: (() => void) | undefined;
+  /** Instead of `pieces`. */
+  onPiece: ((piece: Buffer) => void) | undefined;
+  onEnd: ((trailers: Fields | undefined) => void) | undefined;
+  onAborted: (() => void) | undefined;
   readonly #ended = Promise.withResolvers<void>();
   readonly #aborted = Promise.withResolvers<RequestAbort>();
 
@@ -66,11 +70,16 @@ export class Served implements RequestSink {
   }
 
   data(piece: Buffer): void {
+    if (this.onPiece !== undefined) {
+      this.onPiece(piece);
+      return;
+    }
     this.pieces.push(piece);
     this.onData?.(piece);
   }
   end(trailers: Fields | undefined): void {
     this.trailers = trailers;
+    this.onEnd?.(trailers);
     this.#ended.resolve();
   }
   writable(): void {
@@ -78,6 +87,7 @@ export class Served implements RequestSink {
   }
   aborted(why: RequestAbort): void {
     this.aborted_ = why;
+    this.onAborted?.();
     this.#aborted.resolve(why);
   }
 
@@ -242,3 +252,41 @@ export class TestClient {
     this.socket.destroy();
   }
 }
+
+/** A proxy that decides nothing: every request goes to one connection, with back-pressure both ways. */
+export const relayTo =
+  (connection: ClientConnection): ((served: Served) => void) =>
+  (served) => {
+    const { start, stream } = served;
+    const upstream = connection.open(
+      {
+        method: start.method,
+        scheme: 'http',
+        authority: start.authority ?? '',
+        target: start.method === 'CONNECT' ? (start.authority ?? '') : start.target,
+        fields: start.fields,
+        content: start.content,
+        upgrade: start.upgrade,
+      },
+      {
+        interim: (status, list) => stream.interim(status, list),
+        response: (head, ends) => stream.respond(head, ends),
+        data: (piece) => {
+          if (!stream.write(piece)) upstream.pause();
+        },
+        end: (trailers) => stream.end(trailers),
+        writable: () => stream.resume(),
+        failed: (failure) => {
+          if (!failure.answered)
+            stream.respond({ status: 503, fields: fields(), content: 0, upgrade: undefined }, true);
+          else stream.reset();
+        },
+      },
+    );
+    served.onPiece = (piece) => {
+      if (!upstream.write(piece)) stream.pause();
+    };
+    served.onWritable = () => upstream.resume();
+    served.onEnd = (trailers) => upstream.end(trailers);
+    served.onAborted = () => upstream.reset();
+  };
