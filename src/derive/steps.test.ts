@@ -101,6 +101,42 @@ const gateway = object(
     metadata: { ...(made.metadata as Json), name: 'w', labels: { 'istio.io/waypoint-for': traffic } },
   })),
 );
+const CERTIFICATE = btoa('-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----');
+const KEY = btoa('-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----');
+/** Gateways with certificates here and elsewhere, with parameters, of our class and of one that comes and goes. */
+const edge = object(
+  'Gateway',
+  record({
+    gatewayClassName: fc.constantFrom('istio', 'own'),
+    listeners: fc.tuple(namespace, name).map(([of, secret]) => [
+      { name: 'h', port: 80, protocol: 'HTTP' },
+      { name: 's', port: 443, protocol: 'HTTPS', tls: { certificateRefs: [{ name: secret, namespace: of }] } },
+    ]),
+    infrastructure: maybe(fc.constant({ parametersRef: { group: '', kind: 'ConfigMap', name: 'p' } })),
+    addresses: maybe(fc.constant([{ type: 'Hostname', value: 'q' }])),
+  }),
+);
+const secret = object('Secret', fc.constant({}), {
+  data: fc.constantFrom<Json>({ 'tls.crt': CERTIFICATE, 'tls.key': KEY }, { 'tls.crt': CERTIFICATE }),
+});
+const configMap = object('ConfigMap', fc.constant({}), {
+  data: fc.constantFrom<Json>({ deployment: 'spec: {replicas: 2}' }, { other: '' }),
+}).chain((made) =>
+  fc.constantFrom({}, { 'gateway.istio.io/defaults-for-class': 'istio' }).map((more) => {
+    const metadata = made.metadata as Json;
+    return { ...made, metadata: { ...metadata, labels: more } };
+  }),
+);
+const grant = object(
+  'ReferenceGrant',
+  namespace.map((from) => ({
+    from: [{ group: 'gateway.networking.k8s.io', kind: 'Gateway', namespace: from }],
+    to: [{ group: '', kind: 'Secret' }],
+  })),
+);
+const ownClass = fc
+  .constantFrom('istio.io/gateway-controller', 'istio.io/mesh-controller', 'example.com/x')
+  .map((controllerName): Json => ({ kind: 'GatewayClass', metadata: { name: 'own' }, spec: { controllerName } }));
 const mode = fc.constantFrom('UNSET', 'STRICT', 'PERMISSIVE', 'DISABLE');
 const peerAuthentication = object(
   'PeerAuthentication',
@@ -123,10 +159,19 @@ const policy = object(
     ),
   }),
 );
+const insists = fc.constantFrom({}, {}, { 'ambit.dev/waypoint-policy': 'required' });
 const ns = fc
-  .tuple(namespace, waypointLabels, fc.constantFrom({}, { team: 'seen' }, { 'topology.istio.io/network': 'net' }))
+  .tuple(
+    insists,
+    namespace,
+    waypointLabels,
+    fc.constantFrom({}, { team: 'seen' }, { 'topology.istio.io/network': 'net' }),
+  )
   .map(
-    ([itsName, own, more]): Json => ({ kind: 'Namespace', metadata: { name: itsName, labels: { ...own, ...more } } }),
+    ([annotations, itsName, own, more]): Json => ({
+      kind: 'Namespace',
+      metadata: { name: itsName, labels: { ...own, ...more }, annotations },
+    }),
   );
 const node = fc.tuple(fc.constantFrom('n1', 'n2'), fc.constantFrom('z1', 'z2')).map(
   ([itsName, zone]): Json => ({
@@ -141,6 +186,11 @@ const anyObject: fc.Arbitrary<Json> = fc.oneof(
   serviceEntry,
   workloadEntry,
   gateway,
+  edge,
+  secret,
+  configMap,
+  grant,
+  ownClass,
   peerAuthentication,
   policy,
   ns,
@@ -171,6 +221,8 @@ const outcome = (ambient: Ambient) => ({
   services: sorted(ambient.services.entries()),
   policies: sorted(ambient.policies.entries()),
   reports: sorted(ambient.reports.entries()),
+  parts: sorted(ambient.gateways.parts.entries()),
+  listeners: sorted(ambient.gateways.verdicts.entries()),
 });
 
 function walk(steps: readonly Step[], autoAllowWaypoints: boolean): void {
