@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import packageJson from '../../package.json' with { type: 'json' };
 import { raiseDescriptorLimit } from '../platform/linux/process.ts';
 import { configureLogging, flushLogs, logger } from '../telemetry/log.ts';
+import { fdSink } from '../telemetry/log-sink.ts';
 import { L7Proxy } from './l7-proxy.ts';
 import { parseSettings } from './settings.ts';
 
@@ -38,9 +39,11 @@ async function main(command: 'waypoint' | 'router'): Promise<void> {
     await exit(1);
     return;
   }
-  configureLogging(settings.value.log);
+  // One for logs and access logs: two would write into each other's lines.
+  const sink = fdSink(1, (lines) => `${lines} log lines dropped: the reader is too slow\n`);
+  configureLogging({ ...settings.value.log, sink });
   const maxDescriptors = Number(raiseDescriptorLimit());
-  const proxy = new L7Proxy({ settings: settings.value, version: packageJson.version, maxDescriptors });
+  const proxy = new L7Proxy({ settings: settings.value, version: packageJson.version, maxDescriptors, sink });
   let interrupted = false;
   process.on('SIGTERM', () => proxy.shutDown());
   process.on('SIGINT', () => {

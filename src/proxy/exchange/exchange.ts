@@ -140,6 +140,7 @@ export class HttpExchange implements Exchange, RequestSink, AttemptOwner {
   #authority: string;
   /** Path and query as they go upstream. */
   #path: string;
+  #query: string;
   #attempt: Attempt | undefined = undefined;
   #tried: Endpoint[] = NONE as never[];
   #retries = 0;
@@ -174,7 +175,8 @@ export class HttpExchange implements Exchange, RequestSink, AttemptOwner {
     this.isGrpc = /^application\/grpc(?:$|[+;])/.test(start.fields.get('content-type') ?? '');
     this.service = place?.service;
     this.#authority = view.authority;
-    this.#path = start.method === 'CONNECT' ? view.authority : view.path + view.query;
+    this.#path = view.path + view.query;
+    this.#query = view.query;
     this.#body = start.content === 'none' || start.content === 0 ? undefined : new RequestBody();
     this.#requestCount = this.isGrpc ? new GrpcMessages() : undefined;
     this.#responseCount = this.isGrpc ? new GrpcMessages() : undefined;
@@ -183,6 +185,12 @@ export class HttpExchange implements Exchange, RequestSink, AttemptOwner {
   /** Telemetry sees to it that there is one. */
   get id(): string {
     return this.requestFields.get('x-request-id') ?? '';
+  }
+
+  /** Another query for upstream, with its `?` or empty: what was in it is not for the endpoint. */
+  setQuery(query: string): void {
+    this.#query = query;
+    this.#path = this.request.path + query;
   }
 
   /** @param refused  what is wrong with the head, if anything: answered without asking anybody */
@@ -404,9 +412,9 @@ export class HttpExchange implements Exchange, RequestSink, AttemptOwner {
     for (const filter of rule.requestHeaders)
       this.#authority = applyHeaderFilter(this.requestFields, filter) ?? this.#authority;
     if (rule.rewriteHost !== undefined) this.#authority = rule.rewriteHost;
-    const { path, query, method } = this.request;
+    const { path, method } = this.request;
     if (rule.rewritePath === undefined || path === '*' || method === 'CONNECT') return;
-    const rewritten = rule.rewritePath(path, query);
+    const rewritten = rule.rewritePath(path, this.#query);
     if (rewritten === this.#path) return;
     this.requestFields.set('x-envoy-original-path', this.#path);
     this.#path = rewritten;
