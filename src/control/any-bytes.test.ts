@@ -8,8 +8,10 @@ import { deriveAmbient } from '../derive/ambient.ts';
 import { ManualClock } from '../platform/clock.ts';
 import { configureLogging } from '../telemetry/log.ts';
 import { DeltaDiscoveryRequestSchema } from '../wire/gen/envoy/service/discovery/v3/discovery_pb.ts';
+import { PROXY_TYPE, ROUTE_TYPE } from '../wire/l7/names.ts';
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE } from '../wire/xds/names.ts';
 import { Inventories } from './ads/inventory.ts';
+import { ProxyInventories } from './ads/proxy-inventories.ts';
 import { ProxyStream } from './ads/stream.ts';
 import { readBundle } from './ca/bundle.ts';
 import { readCsr } from './ca/csr.ts';
@@ -26,6 +28,7 @@ function newStream(): ProxyStream {
   const sender = { send: async () => {}, end: () => {} };
   return new ProxyStream(sender, caller, 'peer', {
     inventories: new Inventories(ambient),
+    proxies: new ProxyInventories(ambient),
     metrics: createMetrics('test'),
     clock: new ManualClock(0),
     version: () => 'v',
@@ -38,7 +41,7 @@ const node = { id: 'ztunnel~1.1.1.1~p.n~n.svc.cluster.local', metadata: { NAMESP
 const name = fc.oneof(fc.string(), fc.constantFrom('*', '', '/10.0.0.1', 'n/h', '__proto__'));
 const request = fc.record({
   node: fc.oneof(fc.constant(node), fc.record({ id: fc.string() }), fc.constant(undefined)),
-  typeUrl: fc.oneof(fc.constantFrom(ADDRESS_TYPE, AUTHORIZATION_TYPE), fc.string()),
+  typeUrl: fc.oneof(fc.constantFrom(ADDRESS_TYPE, AUTHORIZATION_TYPE, ROUTE_TYPE, PROXY_TYPE), fc.string()),
   resourceNamesSubscribe: fc.array(name),
   resourceNamesUnsubscribe: fc.array(name),
   initialResourceVersions: fc.dictionary(name, fc.string()),

@@ -97,15 +97,15 @@ export function encodeHead(typeUrl: string, version: string, nonce: string, remo
 }
 
 /** The resources of one type. */
-export class Inventory {
-  readonly typeUrl: ServedType;
+export class Inventory<Type extends string = string> {
+  readonly typeUrl: Type;
   readonly #items = new Map<string, LazyItem>();
   /** Not encoded yet, as far as is known. */
   #raw = new Set<LazyItem>();
   #encoding: Promise<void> | undefined;
   #whole: Uint8Array | undefined;
 
-  constructor(typeUrl: ServedType) {
+  constructor(typeUrl: Type) {
     this.typeUrl = typeUrl;
   }
 
@@ -215,7 +215,7 @@ export type Changed = ReadonlyMap<ServedType, readonly string[]>;
 export class Inventories {
   readonly directory: AddressDirectory;
   readonly #ambient: Ambient;
-  readonly #byType = new Map<ServedType, Inventory>();
+  readonly #byType = new Map<ServedType, Inventory<ServedType>>();
   readonly #changed = new Map<ServedType, string[]>();
 
   constructor(ambient: Ambient) {
@@ -229,7 +229,7 @@ export class Inventories {
   }
 
   /** Undefined for a type that is not served. Bare workloads, which node proxies never ask for, are kept from first use. */
-  of(typeUrl: string): Inventory | undefined {
+  of(typeUrl: string): Inventory<ServedType> | undefined {
     if (!(SERVED_TYPES as readonly string[]).includes(typeUrl)) return undefined;
     const type = typeUrl as ServedType;
     const kept = this.#byType.get(type);
@@ -239,7 +239,7 @@ export class Inventories {
     return made;
   }
 
-  #make(type: ServedType): Inventory {
+  #make(type: ServedType): Inventory<ServedType> {
     const made = new Inventory(type);
     this.#byType.set(type, made);
     return made;
@@ -252,7 +252,7 @@ export class Inventories {
     return changed;
   }
 
-  #follow<T>(from: Collection<T>, into: Inventory, encode: (value: T) => Encoded): void {
+  #follow<T>(from: Collection<T>, into: Inventory<ServedType>, encode: (value: T) => Encoded): void {
     const apply = (changes: Iterable<Pick<Change<T>, 'key' | 'now'>>): void => {
       const names = this.#changed.get(into.typeUrl) ?? [];
       this.#changed.set(into.typeUrl, names);

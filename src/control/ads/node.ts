@@ -15,6 +15,8 @@ export interface ProxyNode {
   /** `pod.namespace`, as proxy-status shows it. */
   readonly name: string;
   readonly namespace: string;
+  /** `<namespace>/<name>` of the Gateway that a waypoint or router is an instance of; empty for others. */
+  readonly gateway: string;
   /** The Kubernetes node it runs on; empty when it does not say. */
   readonly nodeName: string;
   readonly clusterId: string;
@@ -51,8 +53,12 @@ export function readNode(node: Node | undefined, caller: Caller | undefined): Pr
     kind: kind as ProxyKind,
     name,
     namespace,
+    gateway: gatewayOf(kind, namespace, text(metadata.GATEWAY_NAME)),
     nodeName: text(metadata.NODE_NAME),
     clusterId: text(metadata.CLUSTER_ID) || 'Kubernetes',
     version: text(metadata.ISTIO_VERSION),
   };
 }
+
+const gatewayOf = (kind: string, namespace: string, name: string): string =>
+  (kind === 'waypoint' || kind === 'router') && name !== '' ? `${namespace}/${name}` : '';

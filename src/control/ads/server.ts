@@ -8,6 +8,7 @@ import type { Call, Method, Receiver, Sender } from '../grpc/call.ts';
 import { GrpcFailure } from '../grpc/failure.ts';
 import type { ControlMetrics } from '../metrics.ts';
 import { Inventories } from './inventory.ts';
+import { ProxyInventories } from './proxy-inventories.ts';
 import { PushClock } from './push-clock.ts';
 import { RateLimit } from './rate-limit.ts';
 import { ProxyStream, type StreamContext } from './stream.ts';
@@ -36,6 +37,7 @@ export class DiscoveryServer {
   readonly #limit: RateLimit;
   readonly #pushClock: PushClock;
   #inventories: Inventories | undefined;
+  #proxies: ProxyInventories | undefined;
   #pushes = 0;
   #version = '';
   #changedAtMs: number | undefined;
@@ -52,6 +54,7 @@ export class DiscoveryServer {
     this.#ambient.graph.flush();
     this.#inventories = new Inventories(this.#ambient);
     this.#inventories.takeChanged(); // nobody is connected yet
+    this.#proxies = new ProxyInventories(this.#ambient);
     this.#nextVersion();
     this.#count();
   }
@@ -83,7 +86,8 @@ export class DiscoveryServer {
       log.info('stream refused', { peer: call.peer, status: failure.status, reason: failure.message });
       return failure;
     };
-    if (this.#inventories === undefined) throw refuse(new GrpcFailure('Unavailable', 'the control plane is starting'));
+    if (this.#inventories === undefined || this.#proxies === undefined)
+      throw refuse(new GrpcFailure('Unavailable', 'the control plane is starting'));
     if (this.#streams.size >= MAX_STREAMS || !this.#limit.take())
       throw refuse(new GrpcFailure('ResourceExhausted', 'too many new streams; try again'));
     const caller = await this.#options.authenticate(call).catch((error: unknown) => {
@@ -92,6 +96,7 @@ export class DiscoveryServer {
     const { metrics, clock, checkIdentity } = this.#options;
     const context: StreamContext = {
       inventories: this.#inventories,
+      proxies: this.#proxies,
       metrics,
       clock,
       version: () => this.#version,
@@ -109,17 +114,23 @@ export class DiscoveryServer {
 
   #push(): void {
     const inventories = this.#inventories;
-    if (inventories === undefined) return;
+    const proxies = this.#proxies;
+    if (inventories === undefined || proxies === undefined) return;
     const { clock, metrics } = this.#options;
     this.#ambient.graph.flush();
     const changedAtMs = this.#changedAtMs ?? clock.nowMs();
     this.#changedAtMs = undefined;
     const changed = inventories.takeChanged();
-    const total = [...changed.values()].reduce((sum, names) => sum + names.length, 0);
-    if (total === 0) return;
+    const ofProxies = proxies.takeChanged();
+    const total = countOf(changed) + [...ofProxies.byGateway.values()].reduce((sum, each) => sum + countOf(each), 0);
+    if (total === 0 && !ofProxies.identities) return;
     this.#nextVersion();
     this.#count();
-    for (const stream of this.#streams) stream.changed(changed);
+    for (const stream of this.#streams) {
+      stream.changed(changed);
+      const own = ofProxies.byGateway.get(stream.node?.gateway ?? '');
+      if (own !== undefined) stream.proxyChanged(own);
+    }
     const tookMs = clock.nowMs() - changedAtMs;
     for (let i = 0; i < this.#streams.size; i++) metrics.convergence.observe(tookMs / 1000);
     log.debug('push', { resources: total, proxies: this.#streams.size, ms: tookMs });
@@ -137,3 +148,6 @@ export class DiscoveryServer {
     this.#options.metrics.policies.set(policies.size);
   }
 }
+
+const countOf = (changed: ReadonlyMap<string, readonly string[]>): number =>
+  [...changed.values()].reduce((sum, names) => sum + names.length, 0);

@@ -9,14 +9,22 @@ import {
   type DeltaDiscoveryRequest,
   DeltaDiscoveryRequestSchema,
 } from '../../wire/gen/envoy/service/discovery/v3/discovery_pb.ts';
-import { ADDRESS_TYPE } from '../../wire/xds/names.ts';
+import { CERTIFICATE_TYPE, PROXY_TYPE, ROUTE_TYPE, SERVICE_TYPE } from '../../wire/l7/names.ts';
+import { ADDRESS_TYPE, AUTHORIZATION_TYPE, WORKLOAD_TYPE } from '../../wire/xds/names.ts';
 import type { Caller } from '../auth/caller.ts';
 import type { Receiver, Sender } from '../grpc/call.ts';
 import { GrpcFailure } from '../grpc/failure.ts';
 import type { ControlMetrics } from '../metrics.ts';
-import { type Changed, encodeHead, type Inventories, SERVED_TYPES, type ServedType } from './inventory.ts';
+import { type Changed, encodeHead, type Inventories, type Inventory, type ServedType } from './inventory.ts';
 import { type ProxyNode, readNode } from './node.ts';
-import { OnDemandSubscription, type Subscription, TooManyNames, WildcardSubscription } from './subscription.ts';
+import { isProxyType, type ProxyChanged, type ProxyInventories, type ProxyType } from './proxy-inventories.ts';
+import {
+  type Half,
+  OnDemandSubscription,
+  type Subscription,
+  TooManyNames,
+  WildcardSubscription,
+} from './subscription.ts';
 
 const log = logger('ads');
 
@@ -35,6 +43,7 @@ export interface TypeState {
 
 export interface StreamContext {
   readonly inventories: Inventories;
+  readonly proxies: ProxyInventories;
   readonly metrics: ControlMetrics;
   readonly clock: Clock;
   /** Label of the present push. */
@@ -52,13 +61,36 @@ const SHORT_NAMES: Readonly<Record<string, string>> = {
   'type.googleapis.com/istio.workload.Address': 'wds',
   'type.googleapis.com/istio.workload.Workload': 'wds',
   'type.googleapis.com/istio.security.Authorization': 'wads',
+  [PROXY_TYPE]: 'proxy',
+  [ROUTE_TYPE]: 'route',
+  [SERVICE_TYPE]: 'service',
+  [CERTIFICATE_TYPE]: 'certificate',
 };
+
+type StreamType = ServedType | ProxyType;
+
+/**
+ * The order of one push: nothing refers to what is not there yet, or no longer. Policies before the workloads that name
+ * them (a name that is not there is not enforced); certificates, services and endpoints before the routes that lead
+ * there, routes before the proxy's own listeners; what goes, goes in the other direction.
+ */
+const ORDER: readonly (readonly [StreamType, Half])[] = [
+  [CERTIFICATE_TYPE, 'present'],
+  [SERVICE_TYPE, 'present'],
+  [AUTHORIZATION_TYPE, 'both'],
+  [ADDRESS_TYPE, 'both'],
+  [WORKLOAD_TYPE, 'both'],
+  [ROUTE_TYPE, 'both'],
+  [PROXY_TYPE, 'both'],
+  [SERVICE_TYPE, 'removed'],
+  [CERTIFICATE_TYPE, 'removed'],
+];
 
 export class ProxyStream implements Receiver {
   readonly caller: Caller;
   readonly peer: string;
   readonly connectedAtMs: number;
-  readonly types = new Map<ServedType, TypeState>();
+  readonly types = new Map<StreamType, TypeState>();
   node: ProxyNode | undefined;
   readonly #sender: Sender;
   readonly #context: StreamContext;
@@ -66,6 +98,7 @@ export class ProxyStream implements Receiver {
   #scheduled = false;
   #over = false;
   readonly #ignored = new Set<string>();
+  #refusal = '';
 
   constructor(sender: Sender, caller: Caller, peer: string, context: StreamContext) {
     this.#sender = sender;
@@ -82,14 +115,14 @@ export class ProxyStream implements Receiver {
       log.info('proxy connected', { proxy: this.node.name, kind: this.node.kind, peer: this.peer });
       this.#context.identified(this);
     }
-    const inventory = this.#context.inventories.of(request.typeUrl);
-    if (inventory === undefined) {
+    const type = this.#typeOf(request.typeUrl);
+    if (type === undefined) {
       this.#ignore(request.typeUrl);
       return;
     }
-    const state = this.types.get(inventory.typeUrl);
-    if (state === undefined) this.#subscribe(inventory.typeUrl, request);
-    else this.#continue(inventory.typeUrl, state, request);
+    const state = this.types.get(type);
+    if (state === undefined) this.#subscribe(type, request);
+    else this.#continue(type, state, request);
     this.schedule();
   }
 
@@ -102,6 +135,16 @@ export class ProxyStream implements Receiver {
   /** For the server: the stream must end. */
   end(status: 'Unavailable' | 'Cancelled', message: string): void {
     this.#sender.end(status, message);
+  }
+
+  #typeOf(typeUrl: string): StreamType | undefined {
+    return isProxyType(typeUrl) ? typeUrl : this.#context.inventories.of(typeUrl)?.typeUrl;
+  }
+
+  /** What is for the proxies of this stream's Gateway changed. */
+  proxyChanged(changed: ProxyChanged): void {
+    for (const [type, names] of changed) this.types.get(type)?.subscription.changed(names);
+    this.schedule();
   }
 
   changed(changed: Changed): void {
@@ -120,22 +163,41 @@ export class ProxyStream implements Receiver {
   }
 
   /** One subscribe-and-unsubscribe of `*` means: nothing, until asked by name. Without names: everything. */
-  #subscribe(type: ServedType, request: DeltaDiscoveryRequest): void {
+  #subscribe(type: StreamType, request: DeltaDiscoveryRequest): void {
     const { resourceNamesSubscribe: names, resourceNamesUnsubscribe: not, initialResourceVersions: held } = request;
     const { inventories } = this.#context;
+    if (isProxyType(type)) {
+      this.#hold(type, new WildcardSubscription(() => this.#ownInventory(type), held), 'wildcard');
+      return;
+    }
     const inventory = inventories.of(type);
     if (inventory === undefined) return;
     const everything = !not.includes('*') && (names.length === 0 || names.includes('*'));
     const onDemand = type === ADDRESS_TYPE && !everything;
     const subscription = bounded(() => {
-      if (!onDemand) return new WildcardSubscription(inventory, held);
+      if (!onDemand) return new WildcardSubscription(() => inventory, held);
       const made = new OnDemandSubscription(inventory, inventories.directory, this.node?.nodeName ?? '', held);
       made.adjust(names, not);
       return made;
     });
+    this.#hold(type, subscription, onDemand ? 'onDemand' : 'wildcard');
+  }
+
+  /** Asked at each response: Gateways come, go and change their accounts while proxies are connected. */
+  #ownInventory(type: ProxyType): Inventory | undefined {
+    const { proxies } = this.#context;
+    const gateway = this.node?.gateway ?? '';
+    const refusal = proxies.refuses(gateway, this.caller) ?? '';
+    if (refusal !== '' && refusal !== this.#refusal)
+      log.warn('proxy gets no configuration', { proxy: this.node?.name, peer: this.peer, reason: refusal });
+    this.#refusal = refusal;
+    return refusal === '' ? proxies.of(gateway, type) : undefined;
+  }
+
+  #hold(type: StreamType, subscription: Subscription, mode: TypeState['mode']): void {
     this.types.set(type, {
       subscription,
-      mode: onDemand ? 'onDemand' : 'wildcard',
+      mode,
       sentNonce: '',
       sentVersion: '',
       sentAtMs: 0,
@@ -145,7 +207,7 @@ export class ProxyStream implements Receiver {
     });
   }
 
-  #continue(type: ServedType, state: TypeState, request: DeltaDiscoveryRequest): void {
+  #continue(type: StreamType, state: TypeState, request: DeltaDiscoveryRequest): void {
     const { responseNonce, errorDetail, resourceNamesSubscribe, resourceNamesUnsubscribe } = request;
     const { metrics, clock } = this.#context;
     const short = SHORT_NAMES[type] ?? type;
@@ -182,8 +244,7 @@ export class ProxyStream implements Receiver {
     try {
       for (let sent = true; sent && !this.#over; ) {
         sent = false;
-        // Policies before the workloads that refer to them: a name that is not there yet is not enforced.
-        for (const type of SERVED_TYPES) if (await this.#send(type)) sent = true;
+        for (const [type, half] of ORDER) if (await this.#send(type, half)) sent = true;
       }
     } catch (error) {
       log.error('push failed', { proxy: this.node?.name, error: error as Error });
@@ -193,10 +254,14 @@ export class ProxyStream implements Receiver {
     }
   }
 
-  async #send(type: ServedType): Promise<boolean> {
+  #inventoryOf(type: StreamType): Inventory | undefined {
+    return isProxyType(type) ? this.#ownInventory(type) : this.#context.inventories.of(type);
+  }
+
+  async #send(type: StreamType, half: Half): Promise<boolean> {
     const state = this.types.get(type);
-    if (state !== undefined) await this.#context.inventories.of(type)?.encoded();
-    const batch = this.#over ? undefined : state?.subscription.next();
+    if (state !== undefined) await this.#inventoryOf(type)?.encoded();
+    const batch = this.#over ? undefined : state?.subscription.next(half);
     if (state === undefined || batch === undefined) return false;
     const { metrics, clock, version } = this.#context;
     state.sentVersion = version();

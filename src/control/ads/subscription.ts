@@ -13,13 +13,19 @@ export interface Batch {
   readonly count: number;
 }
 
+/**
+ * Which half of a response is asked for. A resource that others refer to comes before them and goes after them, so it is
+ * taken in two halves.
+ */
+export type Half = 'present' | 'removed' | 'both';
+
 export interface Subscription {
   /** Resources changed or went. */
   changed(names: readonly string[]): void;
   /** A later request of the client asks for more, or for less. */
   adjust(subscribe: readonly string[], unsubscribe: readonly string[]): void;
   /** Takes what is to be sent now; undefined when nothing is. */
-  next(): Batch | undefined;
+  next(half: Half): Batch | undefined;
 }
 
 export type InitialVersions = Readonly<Record<string, string>>;
@@ -37,13 +43,14 @@ const collect = (inventory: Inventory, names: Iterable<string>): Batch => {
 
 /** Everything there is, now and later. */
 export class WildcardSubscription implements Subscription {
-  readonly #inventory: Inventory;
+  readonly #source: () => Inventory | undefined;
   /** What the client still holds from an earlier stream; undefined once that has been answered. */
   #held: InitialVersions | undefined;
   #pending = new Set<string>();
 
-  constructor(inventory: Inventory, held: InitialVersions) {
-    this.#inventory = inventory;
+  /** @param source  asked at each response: who may have nothing is sent nothing, not even that there is none */
+  constructor(source: () => Inventory | undefined, held: InitialVersions) {
+    this.#source = source;
     this.#held = held;
   }
 
@@ -55,29 +62,36 @@ export class WildcardSubscription implements Subscription {
   /** A wildcard already has everything. */
   adjust(): void {}
 
-  next(): Batch | undefined {
+  next(half: Half): Batch | undefined {
+    const inventory = this.#source();
+    if (inventory === undefined) return undefined;
     const held = this.#held;
     if (held !== undefined) {
+      if (half === 'removed') return undefined; // the first response has both
       this.#held = undefined;
-      return this.#first(held);
+      return firstOf(inventory, held);
     }
     if (this.#pending.size === 0) return undefined;
-    const pending = this.#pending;
-    this.#pending = new Set();
-    return collect(this.#inventory, pending);
+    const taken = new Set<string>();
+    const left = new Set<string>();
+    for (const name of this.#pending) {
+      const isRemoved = inventory.get(name) === undefined;
+      (half === 'both' || isRemoved === (half === 'removed') ? taken : left).add(name);
+    }
+    this.#pending = left;
+    return taken.size === 0 ? undefined : collect(inventory, taken);
   }
+}
 
-  /** Without what the client holds in its present version; with the names of what is gone. */
-  #first(held: InitialVersions): Batch {
-    const inventory = this.#inventory;
-    if (Object.keys(held).length === 0) return { pieces: [inventory.whole()], removed: [], count: inventory.size };
-    const has = (item: Item): boolean =>
-      item.version !== '' && Object.hasOwn(held, item.name) && held[item.name] === item.version;
-    const pieces: Uint8Array[] = [];
-    for (const item of inventory.items()) if (!has(item)) pieces.push(encodeResource(inventory.typeUrl, item));
-    const removed = Object.keys(held).filter((name) => inventory.get(name) === undefined);
-    return { pieces, removed, count: pieces.length };
-  }
+/** Without what the client holds in its present version; with the names of what is gone. */
+function firstOf(inventory: Inventory, held: InitialVersions): Batch {
+  if (Object.keys(held).length === 0) return { pieces: [inventory.whole()], removed: [], count: inventory.size };
+  const has = (item: Item): boolean =>
+    item.version !== '' && Object.hasOwn(held, item.name) && held[item.name] === item.version;
+  const pieces: Uint8Array[] = [];
+  for (const item of inventory.items()) if (!has(item)) pieces.push(encodeResource(inventory.typeUrl, item));
+  const removed = Object.keys(held).filter((name) => inventory.get(name) === undefined);
+  return { pieces, removed, count: pieces.length };
 }
 
 /** Names that one client may ask for on one stream. */

@@ -21,6 +21,17 @@ const MAX_BYTES = 16 * 1024 * 1024;
 
 const JSON_FIELD = 1;
 
+/**
+ * Whether a proxy would take a value: who sends one that it refuses makes it refuse all that comes with it.
+ * @returns what is wrong, with its path; undefined: nothing
+ */
+export const problems: Readonly<{
+  proxy(value: ProxyConfig): string | undefined;
+  route(value: RouteResource): string | undefined;
+  service(value: ServiceConfig): string | undefined;
+  certificate(value: ProxyCertificate): string | undefined;
+}> = { proxy: proxyShape, route: routeShape, service: serviceShape, certificate: certificateShape };
+
 const encode = (value: object): Uint8Array => new ProtoWriter().string(JSON_FIELD, JSON.stringify(value)).finish();
 
 function readJson(bytes: Uint8Array): string {
