@@ -332,13 +332,15 @@ class Http1Call implements ClientStream {
   responseEnded(trailers: Fields | undefined): void {
     if (this.over) return;
     this.complete = true;
-    if (!this.bare) this.sink.end(trailers);
     if (this.upgraded) {
+      this.sink.end(trailers);
       this.finishIfDone();
       return;
     }
-    // An answer to a request that is not sent whole: the rest would have to follow.
+    // First the connection is free, then the client's next request may begin: it can have this one. After an answer to a
+    // request that is not sent whole, the rest would have to follow.
     this.finish(this.requested);
+    if (!this.bare) this.sink.end(trailers);
   }
 
   private finishIfDone(): void {
