@@ -3,8 +3,9 @@ import { test } from 'node:test';
 import type { AccessLogConfig } from '../../model/proxy/telemetry-config.ts';
 import { ip } from '../../model/testing/builders.ts';
 import type { Exchange } from '../contracts.ts';
-import { client, fieldsOf } from '../security/testing.ts';
+import { client, exchange, fieldsOf } from '../security/testing.ts';
 import { accessLog } from './access-logs.ts';
+import { PLAIN_OPERATORS } from './log-operators.ts';
 import { answered, proxy } from './testing.ts';
 
 function linesOf(change: Partial<AccessLogConfig>, ...exchanges: Exchange[]) {
@@ -110,6 +111,7 @@ const templates: [string, string][] = [
   ['%ENVIRONMENT(REGION)% %ENVIRONMENT(__proto__)% %HOSTNAME%', 'north - edge-1'],
   ['%UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %UPSTREAM_REMOTE_PORT% %DOWNSTREAM_REMOTE_PORT%', '10.0.0.7 8080 40000'],
   ['%RESPONSE_DURATION% %RESPONSE_TX_DURATION% %UPSTREAM_REQUEST_ATTEMPT_COUNT%', '11 1 1'],
+  ['%QUERY_PARAM(x)% %QUERY_PARAM(y)% %UPSTREAM_HOST_NAME% %RESPONSE_FLAGS_LONG%', '1 - payment-1 -'],
   ['no operator, 5% and %lower%', 'no operator, 5% and %lower%'],
 ];
 for (const [template, wanted] of templates)
@@ -150,6 +152,25 @@ test('operators that are not known read `-` and are named once', () => {
     warnings.map((w) => /`(.*?)`/.exec(w)?.[1]),
     ['%NO_SUCH%', '%START_TIME(%Q)%'],
   );
+});
+
+test('a bearer token in the query is not logged', () => {
+  const of = answered({ originalPath: '/pay?a=1&access_token=abc.def&b=access_token=' });
+  const both = { ...of, request: { ...of.request, query: '?access_token=abc.def' } };
+  assert.equal(
+    text('%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %REQ(:PATH)%', both),
+    '/pay?a=1&access_token=***&b=access_token= /pay?access_token=***\n',
+  );
+});
+
+test('every operator has something to say of an exchange that got nowhere', () => {
+  const nowhere = exchange({}, {}, { client: client({ identity: undefined }) });
+  const template = PLAIN_OPERATORS.map((name) => `%${name}%`).join('|');
+  const { lines, warnings } = linesOf({ format: { kind: 'text', template } }, nowhere);
+  assert.deepEqual(warnings, []);
+  const values = (lines[0] ?? '').trimEnd().split('|');
+  assert.equal(values.length, PLAIN_OPERATORS.length);
+  assert.ok(values.every((value) => value !== '' && !/undefined|NaN|object/.test(value)));
 });
 
 test('filters: what holds is logged; one that cannot be read logs everything', () => {

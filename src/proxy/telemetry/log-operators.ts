@@ -1,10 +1,12 @@
 // Envoy's command operators (`%REQ(X?Y):Z%`), each compiled once to a function of the exchange. Undefined is what Envoy
 // shows as `-`. Values are headers of peers: they hold no line ends (the parser refuses them), and JSON is escaped.
 
+import { firstOfQuery } from '../../model/http/request.ts';
 import type { SpiffeId } from '../../model/identity.ts';
 import { formatHostPort, type HostPort } from '../../model/ip.ts';
 import { STATUS_NAMES } from '../../wire/grpc/status.ts';
 import type { Fields } from '../../wire/http1/index.ts';
+import type { ResponseFlag } from '../contracts.ts';
 import {
   clusterName,
   destinationIdentityOf,
@@ -28,11 +30,40 @@ function shown(value: string | undefined): string | undefined {
   const decoded = Buffer.from(value, 'latin1').toString('utf8');
   return decoded.replace(/[\x80-\x9f\u2028\u2029]/g, '?');
 }
+/** RFC 6750 §5.3: bearer tokens in a query must not get into logs. */
+const withoutToken = (path: string): string | undefined =>
+  path.includes('access_token=') ? path.replace(/([?&]access_token=)[^&#]*/g, '$1***') : text(path);
 const hostPort = (at: HostPort | undefined): string | undefined => at && formatHostPort(at);
 const identityText = (identity: SpiffeId | undefined): string | undefined => identity && spiffeText(identity);
 const milliseconds = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : Math.floor(ms));
 const remoteIp = ({ request, client }: Reported): string => request.remoteIp ?? client.source.ip;
 const absent: Operator = () => undefined;
+
+const LONG_FLAGS: Readonly<Record<ResponseFlag, string>> = {
+  UH: 'NoHealthyUpstream',
+  UF: 'UpstreamConnectionFailure',
+  UO: 'UpstreamOverflow',
+  NR: 'NoRouteFound',
+  URX: 'UpstreamRetryLimitExceeded',
+  NC: 'NoClusterFound',
+  UC: 'UpstreamConnectionTermination',
+  UR: 'UpstreamRemoteReset',
+  LR: 'LocalReset',
+  UT: 'UpstreamRequestTimeout',
+  UPE: 'UpstreamProtocolError',
+  DC: 'DownstreamConnectionTermination',
+  DPE: 'DownstreamProtocolError',
+  DT: 'DurationTimeout',
+  RL: 'RateLimited',
+  RLSE: 'RateLimitServiceError',
+  UAEX: 'UnauthorizedExternalService',
+  FI: 'FaultInjected',
+  DI: 'DelayInjected',
+  SI: 'StreamIdleTimeout',
+  OM: 'OverloadManagerTerminated',
+};
+const longFlags = ({ flags }: Reported): string | undefined =>
+  text([...flags].map((flag) => LONG_FLAGS[flag]).join(','));
 
 /** Those without arguments. */
 const PLAIN: Readonly<Record<string, (exchange: Reported, proxy: ReportingProxy) => LogValue>> = {
@@ -40,6 +71,7 @@ const PLAIN: Readonly<Record<string, (exchange: Reported, proxy: ReportingProxy)
   RESPONSE_CODE: (e) => e.responseStatus,
   RESPONSE_CODE_DETAILS: (e) => text(e.details),
   RESPONSE_FLAGS: flagsText,
+  RESPONSE_FLAGS_LONG: longFlags,
   CONNECTION_TERMINATION_DETAILS: absent,
   DURATION: (e) => milliseconds(e.endedAfterMs),
   RESPONSE_DURATION: (e) => milliseconds(e.responseStartedAfterMs),
@@ -50,6 +82,7 @@ const PLAIN: Readonly<Record<string, (exchange: Reported, proxy: ReportingProxy)
   BYTES_RECEIVED: (e) => e.bytesReceived,
   BYTES_SENT: (e) => e.bytesSent,
   UPSTREAM_HOST: (e) => hostPort(e.upstream?.endpoint.address),
+  UPSTREAM_HOST_NAME: (e) => e.upstream?.endpoint.workload?.name ?? hostPort(e.upstream?.endpoint.address),
   UPSTREAM_REMOTE_ADDRESS: (e) => hostPort(e.upstream?.endpoint.address),
   UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: (e) => e.upstream?.endpoint.address.ip,
   UPSTREAM_REMOTE_PORT: (e) => e.upstream?.endpoint.address.port,
@@ -76,6 +109,7 @@ const PLAIN: Readonly<Record<string, (exchange: Reported, proxy: ReportingProxy)
   DOWNSTREAM_PEER_SUBJECT: (e) => e.client.clientCertificate?.subject,
   DOWNSTREAM_PEER_FINGERPRINT_256: (e) => e.client.clientCertificate?.sha256,
   DOWNSTREAM_LOCAL_URI_SAN: (e, proxy) => (e.client.identity === undefined ? undefined : identityText(proxy.identity)),
+  DOWNSTREAM_TRANSPORT_FAILURE_REASON: absent,
   REQUESTED_SERVER_NAME: (e) => text(e.client.serverName),
   ROUTE_NAME: (e) => text(e.route?.rule.name),
   VIRTUAL_CLUSTER_NAME: absent,
@@ -85,6 +119,8 @@ const PLAIN: Readonly<Record<string, (exchange: Reported, proxy: ReportingProxy)
   TRACE_ID: (e) => traceId(e.requestFields),
   HOSTNAME: (_, proxy) => text(proxy.hostname),
 };
+
+export const PLAIN_OPERATORS: readonly string[] = Object.keys(PLAIN);
 
 /** Those that name something this engine does not have: empty, as in an Envoy without the filter. */
 const EMPTY = new Set([
@@ -110,6 +146,8 @@ export function operatorOf(name: string, parameter: string, proxy: ReportingProx
       return firstHeader(parameter, responseHeader);
     case 'TRAILER':
       return firstHeader(parameter, (key) => (e) => shown(e.responseTrailers?.joined(key)));
+    case 'QUERY_PARAM':
+      return parameter === '' ? undefined : (e) => text(firstOfQuery(e.request.query, parameter));
     case 'START_TIME':
       return startTime(parameter);
     case 'ENVIRONMENT': {
@@ -141,9 +179,9 @@ function requestHeader(key: string): Operator {
     case ':method':
       return (e) => text(e.request.method);
     case ':path':
-      return (e) => text(e.request.path + e.request.query);
+      return (e) => withoutToken(e.request.path + e.request.query);
     case 'x-envoy-original-path':
-      return (e) => text(e.originalPath);
+      return (e) => withoutToken(e.originalPath);
     case ':authority':
     case 'host':
       return (e) => text(e.request.authority);
