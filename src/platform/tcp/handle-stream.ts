@@ -214,7 +214,8 @@ export class HandleStream implements TcpStream, Gathering {
     if (this.#pendingWrites > 0 || this.#block !== undefined || this.#handle === undefined) return;
     if (this.#writing !== 'ending') return;
     this.#writing = 'ended';
-    libc.shutdown(this.#fd, SHUT_WR); // fails only when the peer has gone, which reading tells as well
+    // Closing sends the FIN as well. Otherwise it fails only when the peer has gone, which reading tells too.
+    if (!this.#readEnded && !this.#closeAfterEnd) libc.shutdown(this.#fd, SHUT_WR);
     this.#closeIfDone();
   }
 

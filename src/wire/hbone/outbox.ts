@@ -9,6 +9,7 @@ import type { Transport } from './types.ts';
 /** A block's memory belongs to the transport from the write until it calls `done`. */
 interface Block {
   readonly bytes: Buffer;
+  owner: Outbox | undefined;
   readonly done: () => void;
 }
 
@@ -24,10 +25,7 @@ class Blocks {
   }
 
   take(): Block {
-    const free = this.free.pop();
-    if (free !== undefined) return free;
-    const block: Block = { bytes: Buffer.allocUnsafeSlow(this.size), done: () => this.give(block) };
-    return block;
+    return this.free.pop() ?? makeBlock(this.size, this);
   }
 
   give(block: Block): void {
@@ -35,11 +33,22 @@ class Blocks {
   }
 }
 
+function makeBlock(size: number, home: Blocks | undefined): Block {
+  const block: Block = {
+    bytes: Buffer.allocUnsafeSlow(size),
+    owner: undefined,
+    done: () => {
+      block.owner?.sent();
+      block.owner = undefined;
+      home?.give(block);
+    },
+  };
+  return block;
+}
+
 /** Most turns are a few small frames; a turn that turns out larger moves to a large block. */
 const small = new Blocks(4 << 10, 64);
 const large = new Blocks(320 << 10, 8);
-
-const nothing = (): void => {};
 
 export class Outbox {
   private readonly transport: Transport;
@@ -50,6 +59,9 @@ export class Outbox {
   private lastDataId = 0;
   /** What the transport said when a block was full before the turn's end. */
   private room = true;
+  private inFlight = 0;
+  /** Frames of the turn so far. */
+  frames = 0;
 
   constructor(transport: Transport) {
     this.transport = transport;
@@ -60,11 +72,21 @@ export class Outbox {
     return this.used;
   }
 
+  /** The transport has not yet said that it is done with what was written. */
+  get isSending(): boolean {
+    return this.inFlight > 0;
+  }
+
+  sent(): void {
+    this.inFlight -= 1;
+  }
+
   /** A frame, or several, already encoded. */
   control(frames: Uint8Array): void {
     const target = this.reserve(frames.length);
     target.set(frames, this.used);
     this.used += frames.length;
+    this.frames += 1;
     this.lastDataAt = -1;
   }
 
@@ -75,6 +97,7 @@ export class Outbox {
     target.set(body, this.used + FRAME_HEADER_BYTES);
     this.lastDataAt = this.used;
     this.lastDataId = streamId;
+    this.frames += 1;
     this.used += FRAME_HEADER_BYTES + body.length;
   }
 
@@ -94,22 +117,27 @@ export class Outbox {
   /** Writes everything. False: the transport is full. */
   flush(): boolean {
     if (this.used > 0) this.emit();
+    this.frames = 0;
     const room = this.room;
     this.room = true;
     return room;
   }
 
   private emit(): void {
-    const { bytes, done } = this.block as Block;
-    const whole = bytes.subarray(0, this.used);
+    const block = this.block as Block;
+    const whole = block.bytes.subarray(0, this.used);
     this.block = undefined;
     this.used = 0;
     this.lastDataAt = -1;
     let room: boolean;
     if (this.transport.keepsChunks === true) {
       room = this.transport.write(Buffer.from(whole));
-      done();
-    } else room = this.transport.write(whole, done);
+      block.done();
+    } else {
+      block.owner = this;
+      this.inFlight += 1;
+      room = this.transport.write(whole, block.done);
+    }
     if (!room) this.room = false;
   }
 
@@ -134,6 +162,6 @@ export class Outbox {
   private blockOf(size: number): Block {
     if (size <= small.size) return small.take();
     if (size <= large.size) return large.take();
-    return { bytes: Buffer.allocUnsafeSlow(size), done: nothing };
+    return makeBlock(size, undefined);
   }
 }

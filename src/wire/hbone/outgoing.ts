@@ -34,6 +34,8 @@ export class Outgoing {
   private readonly flushCallback: () => void;
   private readonly fullAtBytes: number;
   private flushScheduled = false;
+  /** Turns have brought single frames lately. */
+  private calm = true;
   private transportFull = false;
   private unreadAnswerBytes = 0;
   private window = DEFAULT_WINDOW_BYTES;
@@ -193,12 +195,17 @@ export class Outgoing {
   private schedule(): void {
     if (this.flushScheduled || this.stopped) return;
     this.flushScheduled = true;
-    this.environment.defer(this.flushCallback);
+    const { environment } = this;
+    // A second write in a turn: from now on frames are gathered to the turn's end.
+    if (this.outbox.isSending) this.calm = false;
+    if (this.calm && environment.soon !== undefined) environment.soon(this.flushCallback);
+    else environment.defer(this.flushCallback);
   }
 
   private flush(): void {
     this.flushScheduled = false;
     if (this.stopped) return;
+    this.calm = this.outbox.frames <= 1;
     this.write();
     if (this.blocked.size > 0) this.wake();
   }

@@ -149,7 +149,69 @@ describe('what leaves in one turn leaves in one write', () => {
     assert.ok(isEnd(seen[5]) && !isEnd(seen[4]));
   });
 
-  test('large turns are corked, and large bodies are passed on without a copy of ours', () => {
+  test('a lone frame leaves at once; a second one in the turn waits for its end, and so do those of busy turns', () => {
+    const client = new ClientUnderTest();
+    const { environment, transport } = client;
+    environment.turn();
+    environment.offerSoon();
+    const { stream } = client.open();
+    const other = client.open().stream; // two frames: the next turn may be busy as well
+    environment.event();
+    environment.turn();
+    transport.writes = 0;
+    stream.write(Buffer.from('a'));
+    environment.event();
+    assert.equal(transport.writes, 0, 'still cautious');
+    environment.turn();
+    assert.equal(transport.writes, 1);
+    transport.slow = true;
+    stream.write(Buffer.from('b'));
+    environment.event();
+    assert.equal(transport.writes, 2, 'calm: at once');
+    stream.write(Buffer.from('c'));
+    other.write(Buffer.from('d'));
+    environment.event();
+    assert.equal(transport.writes, 2, 'the transport is busy with the first');
+    environment.turn();
+    assert.equal(transport.writes, 3);
+    transport.release();
+    transport.slow = false;
+    stream.write(Buffer.from('e'));
+    environment.event();
+    assert.equal(transport.writes, 3, 'the last turn was busy');
+    environment.turn();
+    assert.equal(transport.writes, 4);
+    assert.equal(dataBytes(client.frames()), 5);
+  });
+
+  test('a turn larger than any block leaves in several writes, in order', () => {
+    const client = new ClientUnderTest({
+      hello: Buffer.concat([
+        settings([frames.INITIAL_WINDOW_SIZE, 8 << 20], [frames.MAX_FRAME_SIZE, 1 << 20]),
+        frames.windowUpdateFrame(0, 8 << 20),
+        frames.settingsAckFrame(),
+      ]),
+    });
+    const streams = [1, 2, 3, 4].map(() => client.open().stream);
+    client.frames();
+    const body = Buffer.alloc(400_000);
+    const sizes = [100, 200_000, 250_000, 400_000];
+    for (const [i, size] of sizes.entries()) {
+      body.fill(i + 1);
+      streams[i]?.write(body.subarray(0, size));
+      body.fill(0xee); // it was lent
+    }
+    const seen: SeenFrame[] = [];
+    for (let turn = 0; turn < 8; turn++) seen.push(...client.frames());
+    const data = seen.filter(({ type }) => type === frames.DATA);
+    assert.deepEqual(
+      data.map(({ payload }) => payload.length),
+      sizes,
+    );
+    for (const [i, { payload }] of data.entries()) assert.ok(payload.every((byte) => byte === i + 1));
+  });
+
+  test('large turns leave in one write too', () => {
     const client = new ClientUnderTest({
       hello: Buffer.concat([
         settings([frames.INITIAL_WINDOW_SIZE, 1 << 20], [frames.MAX_FRAME_SIZE, 1 << 20]),

@@ -23,6 +23,8 @@ import type {
 export class ManualEnvironment implements SessionEnvironment {
   private nowMs = 0;
   private deferred: (() => void)[] = [];
+  private imminent: (() => void)[] = [];
+  soon?: (callback: () => void) => void;
   private timers: { at: number; callback: () => void }[] = [];
 
   now(): number {
@@ -30,6 +32,14 @@ export class ManualEnvironment implements SessionEnvironment {
   }
   defer(callback: () => void): void {
     this.deferred.push(callback);
+  }
+  /** From now on there are ends of events as well as of turns. */
+  offerSoon(): void {
+    this.soon = (callback) => void this.imminent.push(callback);
+  }
+  /** Ends the event at hand. */
+  event(): void {
+    for (const callback of this.imminent.splice(0)) callback();
   }
   setTimer(callback: () => void, delayMs: number): unknown {
     const timer = { at: this.nowMs + delayMs, callback };
@@ -67,20 +77,19 @@ export class ManualTransport implements Transport {
   full = false;
   ended = false;
   destroyed = false;
-  private corked = false;
+  /** Keeps what it was given until `release`. */
+  slow = false;
+  private kept: (() => void)[] = [];
 
   write(chunk: Uint8Array, done?: () => void): boolean {
     this.chunks.push(Buffer.from(chunk));
-    done?.();
-    if (!this.corked) this.writes++;
+    this.writes++;
+    if (this.slow && done !== undefined) this.kept.push(done);
+    else done?.();
     return !this.full;
   }
-  cork(): void {
-    this.corked = true;
-  }
-  uncork(): void {
-    this.corked = false;
-    this.writes++;
+  release(): void {
+    for (const done of this.kept.splice(0)) done();
   }
   end(): void {
     this.ended = true;
@@ -180,7 +189,7 @@ export class RecordingSink implements TunnelSink {
   data(chunk: Buffer): void {
     this.bytes += chunk.length;
     this.pieces++;
-    this.received.push(chunk);
+    this.received.push(Buffer.from(chunk)); // it is lent
     if (!this.hold) this.stream?.consumed(chunk.length);
   }
   end(): void {

@@ -28,6 +28,11 @@ export interface SessionEnvironment {
   now(): number;
   /** Runs `callback` once after the I/O events at hand: `setImmediate` in production. */
   defer(callback: () => void): void;
+  /**
+   * Runs `callback` as soon as the event at hand is dealt with, before others: for a session with so little to do that
+   * waiting for more costs a turn and gathers nothing. Without it, `defer` is used.
+   */
+  soon?(callback: () => void): void;
   setTimer(callback: () => void, delayMs: number): unknown;
   clearTimer(timer: unknown): void;
   /** Told of the bytes of each buffer that passes, received or sent: it is garbage soon, and V8 does not see it. */
