@@ -484,14 +484,51 @@ spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: GatewayClass, name:
     at: 'VirtualService shop/x spec.http[0].delegate',
     cure: ['delegate: {name: nobody}', 'redirect: {uri: /a}'],
   },
+  {
+    code: 'AMB0011',
+    yaml:
+      BEHIND +
+      WEB +
+      WAYPOINT +
+      object(
+        'networking.istio.io/v1',
+        'DestinationRule',
+        '{host: web.shop.svc.cluster.local, trafficPolicy: {loadBalancer: {simple: RANDOM}}}',
+      ).replace('namespace: shop', 'namespace: client'),
+    at: 'DestinationRule client/x spec.host',
+    cure: ['namespace: client', 'namespace: shop'],
+  },
+  {
+    code: 'AMB0043',
+    yaml:
+      BEHIND +
+      WAYPOINT +
+      WEB +
+      policy('{targetRefs: [{group: "", kind: Service, name: web}], rules: [{to: [{operation: {methods: [GET]}}]}]}') +
+      object('v1', 'Pod', '{containers: [{name: app, image: a}, {name: istio-proxy, image: p}]}').replace(
+        'namespace: shop',
+        'namespace: old',
+      ),
+    at: 'Service shop/web',
+    cure: [', {name: istio-proxy, image: p}', ''],
+  },
 ];
 
 for (const one of CASES) testCase(one);
 
+test('AMB0044: a principal of a trust domain that is only an alias', () => {
+  const yaml = NAMESPACE + policy('{rules: [{from: [{source: {principals: [old.td/ns/a/sa/b]}}]}]}');
+  const mesh = { rootNamespace: 'istio-system', clusterDomain: 'cluster.local', trustDomain: 'new.td' };
+  const found = (trustDomainAliases: string[]): string[] =>
+    messagesOf(yaml, { mesh: { ...mesh, trustDomainAliases } }).map(({ code, field }) => `${code} ${field}`);
+  assert.deepEqual(found(['old.td']), ['AMB0044 spec.rules[0].from[0].source.principals[0]']);
+  assert.deepEqual(found([]), []);
+});
+
 test('every code of ours has a case', () => {
-  const tested = new Set(CASES.map(({ code }) => code));
+  const tested = new Set<string>(['AMB0044', ...CASES.map(({ code }) => code)]);
   assert.deepEqual(
-    Object.keys(AMBIENT_CODES).filter((code) => !tested.has(code as never)),
+    Object.keys(AMBIENT_CODES).filter((code) => !tested.has(code)),
     [],
   );
 });

@@ -76,7 +76,7 @@ export const AMBIENT_CODES = {
     'Warning',
     'ConsumerRouteWithoutEffect',
     (namespace: string, service: string) =>
-      `a route for \`${service}\` in namespace \`${namespace}\` is one of its clients: a waypoint takes only routes of its own or the service's namespace`,
+      `namespace \`${namespace}\` can only be one of clients of \`${service}\`: a waypoint takes only objects of its own or the service's namespace`,
     'move it to the namespace of the service',
   ),
   AMB0012: define(
@@ -272,5 +272,19 @@ export const AMBIENT_CODES = {
     'NotHeldAsWritten',
     (problem: string) => `Ambit's proxies cannot hold this as it is written: ${problem}`,
     'write it in another way, or take it out',
+  ),
+  AMB0043: define(
+    'Warning',
+    'SidecarClientsSkipWaypoint',
+    (service: string, workload: string) =>
+      `policies of \`${service}\` hold at its waypoint, which clients with sidecars, as \`${workload}\`, never call`,
+    'keep policies with a selector at the pods until the last client has left its sidecar',
+  ),
+  AMB0044: define(
+    'Error',
+    'TrustDomainAliasNotExpanded',
+    (principal: string, alias: string) =>
+      `ztunnel knows no alias: \`${principal}\` is taken as written, and nobody has trust domain ${alias}`,
+    'write the principal with the trust domain of the mesh',
   ),
 };

@@ -38,14 +38,21 @@ export class Hosts {
   readonly all: readonly KnownHost[];
   readonly #exact = new Map<string, KnownHost[]>();
   readonly #wildcards: KnownHost[] = [];
+  readonly #byResource = new Map<Resource, KnownHost[]>();
+  /** Kubernetes Services with a selector, by namespace. */
+  readonly #services = new Map<string, KnownHost[]>();
   readonly #clusterDomain: string;
 
   constructor(services: readonly Resource[], entries: readonly Resource[], clusterDomain: string) {
     this.#clusterDomain = clusterDomain;
     this.all = [...services.map((service) => fromService(service, clusterDomain)), ...entries.flatMap(fromEntry)];
-    for (const known of this.all)
+    for (const known of this.all) {
+      file(this.#byResource, known.resource, known);
+      if (known.resource.type === KIND.service && known.selector !== undefined)
+        file(this.#services, known.resource.namespace, known);
       if (known.host.startsWith('*')) this.#wildcards.push(known);
-      else this.#exact.set(known.host, [...(this.#exact.get(known.host) ?? []), known]);
+      else file(this.#exact, known.host, known);
+    }
   }
 
   /** What a host written in an object of `namespace` stands for; of several, a Kubernetes Service first. */
@@ -68,19 +75,19 @@ export class Hosts {
   }
 
   of(resource: Resource): readonly KnownHost[] {
-    return this.all.filter((known) => known.resource === resource);
+    return this.#byResource.get(resource) ?? [];
   }
 
   /** Kubernetes Services of a namespace that pick pods with these labels. */
   servicesOf(namespace: string, labels: Labels): readonly KnownHost[] {
-    return this.all.filter(
-      (known) =>
-        known.resource.type === KIND.service &&
-        known.resource.namespace === namespace &&
-        known.selector !== undefined &&
-        isSubset(known.selector, labels),
-    );
+    return (this.#services.get(namespace) ?? []).filter(({ selector = {} }) => isSubset(selector, labels));
   }
+}
+
+function file<K>(index: Map<K, KnownHost[]>, key: K, known: KnownHost): void {
+  const same = index.get(key);
+  if (same === undefined) index.set(key, [known]);
+  else same.push(known);
 }
 
 function portsOf(ports: Field, number: string): readonly HostPort[] {

@@ -534,6 +534,11 @@ data: {tls.crt: AAAA, tls.key: AAAA}
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata: {name: tlsroutes.gateway.networking.k8s.io, annotations: {gateway.networking.k8s.io/bundle-version: v1.4.1}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: {name: a, namespace: shop}
+spec: {rules: [{backendRefs: [{name: web, port: 80}]}]}
 `,
     at: 'CustomResourceDefinition tlsroutes.gateway.networking.k8s.io metadata.annotations[gateway.networking.k8s.io/bundle-version]',
     cure: ['v1.4.1', 'v1.5.0'],

@@ -334,8 +334,8 @@ export const ISTIO_CODES = {
     'Warning',
     'GatewayAPICRDVersionBelowMinimum',
     (crd: string, installed: string, least: string) =>
-      `definition ${crd} is of bundle ${installed}, below ${least}: its kind is ignored`,
-    'install the newer Gateway API definitions',
+      `definition ${crd} is of bundle ${installed}, below ${least}: Istio ignores its kind`,
+    'install the newer Gateway API definitions; the control plane of Ambit reads the kind all the same',
   ),
   IST0177: define(
     'Warning',

@@ -32,6 +32,7 @@ export const KIND = {
   grpcRoute: `${GATEWAY}/GRPCRoute`,
   tlsRoute: `${GATEWAY}/TLSRoute`,
   tcpRoute: `${GATEWAY}/TCPRoute`,
+  backendTlsPolicy: `${GATEWAY}/BackendTLSPolicy`,
 } as const;
 
 /** Routes of the Gateway API that Istio serves. */

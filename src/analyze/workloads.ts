@@ -50,12 +50,17 @@ export function workloadsOf(
     return { resource, namespace, labels, annotations, metadata, podSpec, ambient, sidecar, gatewayName };
   };
   const controlled: Workload[] = [];
+  const byNamespace = new Map<string, Workload[]>();
   for (const resource of resources) {
     const path = POD_TEMPLATES.get(resource.type);
-    if (path !== undefined && !isOwned(resource)) controlled.push(made(resource, resource.root.at(...path)));
+    if (path === undefined || isOwned(resource)) continue;
+    const workload = made(resource, resource.root.at(...path));
+    controlled.push(workload);
+    byNamespace.set(workload.namespace, byNamespace.get(workload.namespace) ?? []);
+    byNamespace.get(workload.namespace)?.push(workload);
   }
   const covered = (pod: Resource): boolean =>
-    isOwned(pod) && controlled.some((other) => other.namespace === pod.namespace && isSubset(other.labels, pod.labels));
+    isOwned(pod) && (byNamespace.get(pod.namespace) ?? []).some(({ labels }) => isSubset(labels, pod.labels));
   const pods = resources.filter(
     (resource) => resource.type === KIND.pod && !isFinished(resource) && !covered(resource),
   );

@@ -24,12 +24,15 @@ export interface MeshSettings {
   readonly rootNamespace: string;
   readonly clusterDomain: string;
   readonly trustDomain: string;
+  /** Further names of the trust domain (`trustDomainAliases`). */
+  readonly trustDomainAliases: readonly string[];
 }
 
 const DEFAULT_SETTINGS: MeshSettings = {
   rootNamespace: 'istio-system',
   clusterDomain: 'cluster.local',
   trustDomain: 'cluster.local',
+  trustDomainAliases: [],
 };
 const UNBOUND: Binding = { kind: 'unbound' };
 
@@ -44,14 +47,19 @@ export class World {
   readonly settings: MeshSettings;
   readonly workloads: readonly Workload[];
   readonly hosts: Hosts;
+  /** A live mesh is among the objects: what is not there does not exist. Else the files may be a part of it only. */
+  readonly isLive: boolean;
   readonly #byType = new Map<string, Resource[]>();
   readonly #byKey = new Map<string, Resource>();
+  readonly #workloads = new Map<string, Workload[]>();
+  readonly #judged = new Map<Resource, ReadonlySet<Workload>>();
   readonly #offer: Offer;
   readonly #targets: TargetWorld;
 
   constructor(resources: readonly Resource[], settings: MeshSettings = DEFAULT_SETTINGS) {
     this.resources = resources;
     this.settings = settings;
+    this.isLive = resources.some(({ positions }) => positions === undefined);
     for (const resource of resources) {
       const same = this.#byType.get(resource.type);
       if (same === undefined) this.#byType.set(resource.type, [resource]);
@@ -59,6 +67,11 @@ export class World {
       this.#byKey.set(`${resource.type}/${resource.key}`, resource);
     }
     this.workloads = workloadsOf(resources, (name) => this.namespaceLabels(name), settings.rootNamespace);
+    for (const workload of this.workloads) {
+      const same = this.#workloads.get(workload.namespace);
+      if (same === undefined) this.#workloads.set(workload.namespace, [workload]);
+      else same.push(workload);
+    }
     this.hosts = new Hosts(this.all(KIND.service), this.all(KIND.serviceEntry), settings.clusterDomain);
     const derived = this.#derive();
     this.#offer = derived.offer;
@@ -77,11 +90,6 @@ export class World {
     return this.get(KIND.namespace, '', name)?.labels ?? {};
   }
 
-  /** A live mesh is among the objects: what is not there does not exist. Else the files may be a part of it only. */
-  get isLive(): boolean {
-    return this.resources.some(({ positions }) => positions === undefined);
-  }
-
   /** Services are known, so that a host which is none of them is a mistake. */
   get knowsServices(): boolean {
     return this.isLive || this.hosts.all.length > 0;
@@ -97,13 +105,25 @@ export class World {
     return this.namespaceLabels(namespace)['istio.io/dataplane-mode'] === 'ambient';
   }
 
+  workloadsIn(namespace: string): readonly Workload[] {
+    return this.#workloads.get(namespace) ?? [];
+  }
+
   /** Workloads that a policy of `namespace` selects; one of the root namespace selects everywhere. */
   selected(namespace: string, selector: Labels): readonly Workload[] {
-    return this.workloads.filter(
-      (workload) =>
-        (workload.namespace === namespace || namespace === this.settings.rootNamespace) &&
-        isSubset(selector, workload.labels),
-    );
+    const candidates = namespace === this.settings.rootNamespace ? this.workloads : this.workloadsIn(namespace);
+    return candidates.filter(({ labels }) => isSubset(selector, labels));
+  }
+
+  /** Workloads in ambient that a policy without targets holds for. */
+  judgedByZtunnel(policy: Resource): ReadonlySet<Workload> {
+    let judged = this.#judged.get(policy);
+    if (judged === undefined) {
+      const selected = hasTargets(policy) ? [] : this.selected(policy.namespace, selectorOf(policy) ?? {});
+      judged = new Set(selected.filter(({ ambient }) => ambient));
+      this.#judged.set(policy, judged);
+    }
+    return judged;
   }
 
   /** Which waypoint serves a Service or ServiceEntry. */

@@ -20,7 +20,7 @@ const PARTS = [
 export const destinationRuleWaypointAnalyzer: Analyzer = {
   name: 'ambient.DestinationRuleAnalyzer',
   description: 'DestinationRules without a waypoint, and parts that waypoints ignore',
-  codes: ['AMB0013', 'AMB0014', 'AMB0039'],
+  codes: ['AMB0011', 'AMB0013', 'AMB0014', 'AMB0039'],
   analyze(world, report) {
     for (const rule of world.all(KIND.destinationRule)) {
       const host = rule.spec.at('host');
@@ -32,6 +32,12 @@ export const destinationRuleWaypointAnalyzer: Analyzer = {
       if (unserved !== undefined && served.length === 0 && parts.length > 0)
         report('AMB0013', rule, host, unserved.host, parts.join(', '));
       if (served.length > 0) checkParts(rule, report);
+      const first = served[0];
+      const binding = first && world.binding(first.resource);
+      if (first === undefined || binding?.kind !== 'bound') continue;
+      // A waypoint looks into its own namespace, the service's and the root namespace.
+      const seen = [binding.waypoint.namespace, first.resource.namespace, world.settings.rootNamespace];
+      if (!seen.includes(rule.namespace)) report('AMB0011', rule, host, rule.namespace, first.host);
     }
   },
 };

@@ -8,7 +8,5 @@ import type { World } from '../world.ts';
 export function isInAmbient(world: World, { resource, selector }: KnownHost): boolean {
   if (world.isAmbient(resource.namespace)) return true;
   if (selector === undefined) return false;
-  return world.workloads.some(
-    ({ ambient, namespace, labels }) => ambient && namespace === resource.namespace && isSubset(selector, labels),
-  );
+  return world.workloadsIn(resource.namespace).some(({ ambient, labels }) => ambient && isSubset(selector, labels));
 }

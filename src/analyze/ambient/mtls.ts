@@ -25,13 +25,9 @@ export const mtlsAnalyzer: Analyzer = {
       for (const [port, entry] of resource.spec.at('portLevelMtls').entries())
         if (entry.at('mode').text === 'DISABLE') report('AMB0019', resource, entry.at('mode'), `port ${port}`);
       if (mode.text !== 'STRICT' || !world.isAmbient(namespace)) continue;
-      const outside = world.workloads.filter(
-        (workload) =>
-          workload.namespace === namespace &&
-          !workload.ambient &&
-          !workload.sidecar &&
-          workload.gatewayName === undefined,
-      );
+      const outside = world
+        .workloadsIn(namespace)
+        .filter(({ ambient, sidecar, gatewayName }) => !ambient && !sidecar && gatewayName === undefined);
       const names = outside.map((workload) => workload.resource.key).sort();
       if (names.length > 0) report('AMB0020', resource, mode, 'STRICT', names.slice(0, 5).join(', '));
     }

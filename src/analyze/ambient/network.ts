@@ -36,9 +36,9 @@ export const networkPolicyAnalyzer: Analyzer = {
       const ingress = policy.spec.at('ingress').items();
       // Without any rule nothing is to come in: that is meant.
       if (selector === undefined || ingress.length === 0) continue;
-      const hit = world.workloads.find(
-        ({ ambient, namespace, labels }) => ambient && namespace === policy.namespace && selects(selector, labels),
-      );
+      const hit = world
+        .workloadsIn(policy.namespace)
+        .find(({ ambient, labels }) => ambient && selects(selector, labels));
       if (hit === undefined) continue;
       const tunnelled = ingress.some((rule) => admitsTunnel(rule.at('ports')));
       if (!tunnelled) report('AMB0026', policy, policy.spec.at('ingress'), hit.resource.key);

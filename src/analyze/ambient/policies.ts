@@ -8,8 +8,7 @@ import type { Field } from '../field.ts';
 import { KIND } from '../kinds.ts';
 import type { Report } from '../message.ts';
 import type { Resource } from '../resource.ts';
-import type { Workload } from '../workloads.ts';
-import { hasTargets, selectorOf, type World } from '../world.ts';
+import { hasTargets, type World } from '../world.ts';
 
 const L4_SOURCE = new Set(['principals', 'namespaces', 'serviceAccounts', 'ipBlocks'].flatMap(withNot));
 const L4_OPERATION = new Set(['ports'].flatMap(withNot));
@@ -20,15 +19,9 @@ function withNot(name: string): string[] {
   return [name, `not${name[0]?.toUpperCase()}${name.slice(1)}`];
 }
 
-/** Workloads in ambient that a policy without targets holds for. */
-export function judgedByZtunnel(world: World, policy: Resource): readonly Workload[] {
-  if (hasTargets(policy)) return [];
-  return world.selected(policy.namespace, selectorOf(policy) ?? {}).filter(({ ambient }) => ambient);
-}
-
 /** Whether the policy is ztunnel's to judge: it selects pods in ambient, or stands in a namespace of ambient. */
 function isForZtunnel(world: World, policy: Resource): boolean {
-  return !hasTargets(policy) && (world.isAmbient(policy.namespace) || judgedByZtunnel(world, policy).length > 0);
+  return !hasTargets(policy) && (world.isAmbient(policy.namespace) || world.judgedByZtunnel(policy).size > 0);
 }
 
 /** A part of one rule that ztunnel does not see. */
@@ -58,7 +51,7 @@ const namesOf = (unseen: readonly Unseen[]): string => [...new Set(unseen.map(({
 export const ztunnelPolicyAnalyzer: Analyzer = {
   name: 'ambient.ZtunnelPolicyAnalyzer',
   description: 'AuthorizationPolicies of which ztunnel sees only a part',
-  codes: ['AMB0001', 'AMB0002', 'AMB0003', 'AMB0004', 'AMB0005'],
+  codes: ['AMB0001', 'AMB0002', 'AMB0003', 'AMB0004', 'AMB0005', 'AMB0044'],
   analyze(world, report) {
     for (const policy of world.all(KIND.authorizationPolicy))
       if (isForZtunnel(world, policy)) checkPolicy(world, policy, report);
@@ -74,6 +67,7 @@ function checkPolicy(world: World, policy: Resource, report: Report): void {
     return;
   }
   const rules = policy.spec.at('rules').items();
+  for (const rule of rules) checkAliases(world, policy, rule, report);
   const unseen = rules.map(unseenIn);
   const lost = unseen.flat().filter(({ name }) => !TRUST_DOMAINS.has(name));
   for (const { field, name } of unseen.flat()) if (TRUST_DOMAINS.has(name)) report('AMB0005', policy, field, name);
@@ -93,6 +87,17 @@ function checkPolicy(world: World, policy: Resource, report: Report): void {
         ? 'the rule is left out, no other is left, and everything is denied'
         : 'the rule is left out, and what it allows is denied',
     );
+}
+
+/** Proxies at layer 7 take an alias for the trust domain; ztunnel compares letter by letter. */
+function checkAliases(world: World, policy: Resource, rule: Field, report: Report): void {
+  for (const entry of rule.at('from').items())
+    for (const list of ['principals', 'notPrincipals'])
+      for (const principal of entry.at('source', list).items()) {
+        const domain = principal.text.slice(0, Math.max(0, principal.text.indexOf('/')));
+        if (world.settings.trustDomainAliases.includes(domain))
+          report('AMB0044', policy, principal, principal.text, domain);
+      }
 }
 
 function checkDeny(

@@ -43,10 +43,14 @@ export const routeAnalyzer: Analyzer = {
   analyze(world, report) {
     const routes = meshRoutes(world).filter(({ known }) => isInAmbient(world, known));
     for (const { route, field, known } of routes) checkServed(world, route, field, known, report);
+    const gatewayApi = Map.groupBy(
+      routes.filter(({ route }) => route.type !== KIND.virtualService),
+      ({ known }) => known,
+    );
     for (const { route, field, known } of routes) {
       if (route.type !== KIND.virtualService) continue;
-      const others = routes.filter((other) => other.known === known && other.route.type !== KIND.virtualService);
-      if (others.length === 0) continue;
+      const others = gatewayApi.get(known);
+      if (others === undefined) continue;
       const names = [...new Set(others.map((other) => `${other.route.kind} ${other.route.key}`))].sort().join(', ');
       report('AMB0010', route, field, known.host, names);
       for (const other of others)

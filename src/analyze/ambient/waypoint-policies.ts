@@ -1,13 +1,14 @@
 // Policies and waypoints: selectors behind one, ways past one, targets that none enforces, ports that mean another.
 
 import { isSubset } from '../../derive/labels.ts';
+import { parseNamespace } from '../../derive/objects/cluster.ts';
+import { ingressUsesWaypoint } from '../../derive/waypoint.ts';
 import type { Analyzer } from '../analyzer.ts';
 import type { Field } from '../field.ts';
 import type { KnownHost } from '../hosts.ts';
 import { KIND } from '../kinds.ts';
 import type { Resource } from '../resource.ts';
 import { hasTargets, selectorOf, type World } from '../world.ts';
-import { judgedByZtunnel } from './policies.ts';
 
 /** Services of the set that a waypoint serves, with its name. */
 function servedServices(
@@ -27,7 +28,7 @@ function servedServices(
 const behind = (world: World, { selector, resource }: KnownHost) =>
   selector === undefined
     ? []
-    : world.workloads.filter(({ namespace, labels }) => namespace === resource.namespace && isSubset(selector, labels));
+    : world.workloadsIn(resource.namespace).filter(({ labels }) => isSubset(selector, labels));
 
 /** What of a policy's sources names clients. */
 const CLIENTS = ['principals', 'namespaces', 'serviceAccounts'] as const;
@@ -88,75 +89,72 @@ export const selectorBehindWaypointAnalyzer: Analyzer = {
   description: 'ALLOW policies for pods that see their waypoint instead of the clients they list',
   codes: ['AMB0006'],
   analyze(world, report) {
-    const served = servedServices(world);
+    const served = new Map(servedServices(world).map((one) => [one.known, one]));
     for (const policy of world.all(KIND.authorizationPolicy).filter(isAllow)) {
       const at = clientField(policy);
       if (at === undefined) continue;
-      const workloads = new Set(judgedByZtunnel(world, policy));
-      for (const { known, waypoint, account } of served) {
-        if (admits(policy, account)) continue;
-        const hit = behind(world, known).find((workload) => workloads.has(workload));
-        if (hit !== undefined) report('AMB0006', policy, at, hit.resource.key, waypoint);
-      }
+      for (const workload of world.judgedByZtunnel(policy))
+        for (const known of world.hosts.servicesOf(workload.namespace, workload.labels)) {
+          const one = served.get(known);
+          if (one !== undefined && !admits(policy, one.account))
+            report('AMB0006', policy, at, workload.resource.key, one.waypoint);
+        }
     }
   },
 };
 
-/** Policies that are attached to a service, or to its waypoint. */
-function policiesFor(world: World, service: Resource, waypoint: string): readonly Resource[] {
-  return world.all(KIND.authorizationPolicy, KIND.requestAuthentication).filter((policy) =>
-    [policy.spec.at('targetRef'), ...policy.spec.at('targetRefs').items()].some((ref) => {
-      const key = `${policy.namespace}/${ref.at('name').text}`;
-      return ref.at('kind').text === 'Service'
-        ? key === service.key
-        : ref.at('kind').text === 'Gateway' && key === waypoint;
-    }),
-  );
+/** `Service/<namespace>/<name>` and `Gateway/<namespace>/<name>` of everything that a policy is attached to. */
+function attachedTo(world: World): ReadonlySet<string> {
+  const keys = new Set<string>();
+  for (const policy of world.all(KIND.authorizationPolicy, KIND.requestAuthentication))
+    for (const ref of [policy.spec.at('targetRef'), ...policy.spec.at('targetRefs').items()])
+      keys.add(`${ref.at('kind').text}/${policy.namespace}/${ref.at('name').text}`);
+  return keys;
 }
 
 export const bypassAnalyzer: Analyzer = {
   name: 'ambient.WaypointBypassAnalyzer',
   description: 'services whose policies hold at a waypoint that can be passed by, from inside or from a gateway',
-  codes: ['AMB0007', 'AMB0027'],
+  codes: ['AMB0007', 'AMB0027', 'AMB0043'],
   analyze(world, report) {
+    const attached = attachedTo(world);
+    const fromGateways = backendsOfGateways(world);
     const allows = world.all(KIND.authorizationPolicy).filter(isAllow);
+    const guarded = new Set(allows.flatMap((policy) => [...world.judgedByZtunnel(policy)]));
+    const sidecar = world.workloads.find((workload) => workload.sidecar && workload.gatewayName === undefined);
     for (const { known, waypoint } of servedServices(world)) {
-      const policies = policiesFor(world, known.resource, waypoint);
-      if (policies.length === 0) continue;
+      const { resource } = known;
+      if (!attached.has(`Service/${resource.key}`) && !attached.has(`Gateway/${waypoint}`)) continue;
+      if (sidecar !== undefined) report('AMB0043', resource, resource.root, resource.key, sidecar.resource.key);
       const pods = behind(world, known).filter(({ ambient }) => ambient);
-      const guarded = pods.every((pod) => allows.some((policy) => judgedByZtunnel(world, policy).includes(pod)));
-      if (pods.length > 0 && !guarded)
-        report('AMB0007', known.resource, known.resource.root, known.resource.key, waypoint);
-      const ingress = ingressRouteTo(world, known);
-      const own = known.resource.labels['istio.io/ingress-use-waypoint'];
-      const inherited = world.namespaceLabels(known.resource.namespace)['istio.io/ingress-use-waypoint'];
-      if (ingress && !/^(1|t|true)$/i.test(own ?? inherited ?? ''))
-        report('AMB0027', known.resource, known.resource.root.at('metadata', 'labels'), known.resource.key, waypoint);
+      if (pods.some((pod) => !guarded.has(pod))) report('AMB0007', resource, resource.root, resource.key, waypoint);
+      const binding = ingressUsesWaypoint(
+        resource,
+        parseNamespace({ metadata: { labels: world.namespaceLabels(resource.namespace) } }),
+      );
+      if (fromGateways.has(resource.key) && binding !== true)
+        report('AMB0027', resource, resource.root.at('metadata', 'labels'), resource.key, waypoint);
     }
   },
 };
 
-/** An HTTPRoute brings traffic from a Gateway that is no waypoint. */
-function ingressRouteTo(world: World, { resource }: KnownHost): boolean {
-  return world.all(KIND.httpRoute, KIND.grpcRoute).some((route) => {
-    const fromGateway = route.spec
-      .at('parentRefs')
-      .items()
-      .some((ref) => (ref.at('kind').text || 'Gateway') === 'Gateway');
-    const refs = route.spec
-      .at('rules')
-      .items()
-      .flatMap((rule) => rule.at('backendRefs').items());
-    return (
-      fromGateway &&
-      refs.some(
-        (ref) =>
-          (ref.at('kind').text || 'Service') === 'Service' &&
-          ref.at('name').text === resource.name &&
-          (ref.at('namespace').text || route.namespace) === resource.namespace,
-      )
-    );
-  });
+/** Services, `<namespace>/<name>`, that routes of Gateways send to. */
+function backendsOfGateways(world: World): ReadonlySet<string> {
+  const isService = (ref: Field): boolean => (ref.at('kind').text || 'Service') === 'Service';
+  const isGateway = (ref: Field): boolean => (ref.at('kind').text || 'Gateway') === 'Gateway';
+  return new Set(
+    world
+      .all(KIND.httpRoute, KIND.grpcRoute)
+      .filter((route) => route.spec.at('parentRefs').items().some(isGateway))
+      .flatMap((route) =>
+        route.spec
+          .at('rules')
+          .items()
+          .flatMap((rule) => rule.at('backendRefs').items())
+          .filter(isService)
+          .map((ref) => `${ref.at('namespace').text || route.namespace}/${ref.at('name').text}`),
+      ),
+  );
 }
 
 export const targetAnalyzer: Analyzer = {
@@ -234,7 +232,7 @@ function atWaypoint(world: World, policy: Resource, port: string): string | unde
 /** At ztunnel the port of the container counts. */
 function atZtunnel(world: World, policy: Resource, port: string): string | undefined {
   if (selectorOf(policy) === undefined) return undefined;
-  for (const workload of judgedByZtunnel(world, policy))
+  for (const workload of world.judgedByZtunnel(policy))
     for (const { resource } of world.hosts.servicesOf(workload.namespace, workload.labels))
       for (const one of resource.spec.at('ports').items()) {
         const target = one.at('targetPort').value;

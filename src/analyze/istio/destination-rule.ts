@@ -47,9 +47,7 @@ export const subsetAnalyzer: Analyzer = {
       // Endpoints written by hand may have any labels: only pods can be judged.
       if (known.some(({ selector, resource }) => selector === undefined || resource.type !== KIND.service)) continue;
       const pods = known.flatMap(({ selector = {}, resource }) =>
-        world.workloads.filter(
-          (workload) => workload.namespace === resource.namespace && isSubset(selector, workload.labels),
-        ),
+        world.workloadsIn(resource.namespace).filter((workload) => isSubset(selector, workload.labels)),
       );
       if (pods.length === 0) continue; // nothing of the workload is among the objects
       for (const subset of rule.spec.at('subsets').items()) {

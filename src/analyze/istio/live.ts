@@ -41,12 +41,12 @@ export const conditionAnalyzer: Analyzer = {
 };
 
 /** The least bundle of the Gateway API from which Istio reads the kind. */
-const LEAST_BUNDLE: Readonly<Record<string, string>> = {
-  'grpcroutes.gateway.networking.k8s.io': 'v1.1.0',
-  'backendtlspolicies.gateway.networking.k8s.io': 'v1.4.0',
-  'tlsroutes.gateway.networking.k8s.io': 'v1.5.0',
-  'tcproutes.gateway.networking.k8s.io': 'v1.6.0',
-};
+const LEAST_BUNDLE: ReadonlyMap<string, { readonly version: string; readonly type: string }> = new Map([
+  ['grpcroutes.gateway.networking.k8s.io', { version: 'v1.1.0', type: KIND.grpcRoute }],
+  ['backendtlspolicies.gateway.networking.k8s.io', { version: 'v1.4.0', type: KIND.backendTlsPolicy }],
+  ['tlsroutes.gateway.networking.k8s.io', { version: 'v1.5.0', type: KIND.tlsRoute }],
+  ['tcproutes.gateway.networking.k8s.io', { version: 'v1.6.0', type: KIND.tcpRoute }],
+]);
 const BUNDLE = 'gateway.networking.k8s.io/bundle-version';
 
 export const definitionVersionAnalyzer: Analyzer = {
@@ -55,16 +55,17 @@ export const definitionVersionAnalyzer: Analyzer = {
   codes: ['IST0176'],
   analyze(world, report) {
     for (const definition of world.all(KIND.definition)) {
-      const least = Object.hasOwn(LEAST_BUNDLE, definition.name) ? LEAST_BUNDLE[definition.name] : undefined;
+      const least = LEAST_BUNDLE.get(definition.name);
+      if (least === undefined || world.all(least.type).length === 0) continue; // nobody misses the kind
       const installed = definition.annotations[BUNDLE];
-      if (least !== undefined && installed !== undefined && isBelow(installed, least))
+      if (installed !== undefined && isBelow(installed, least.version))
         report(
           'IST0176',
           definition,
           definition.root.at('metadata', 'annotations', BUNDLE),
           definition.name,
           installed,
-          least,
+          least.version,
         );
     }
   },

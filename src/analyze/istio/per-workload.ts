@@ -40,9 +40,7 @@ function picksNothing(world: World, all: readonly Scoped[]): readonly Scoped[] {
     (one) =>
       world.knowsWorkloads &&
       hasSelector(one) &&
-      !world.workloads.some(
-        ({ namespace, labels }) => namespace === one.resource.namespace && isSubset(one.labels, labels),
-      ),
+      !world.workloadsIn(one.resource.namespace).some(({ labels }) => isSubset(one.labels, labels)),
   );
 }
 
@@ -52,11 +50,9 @@ const text = (labels: Labels): string =>
     .join(',');
 
 function overlaps(world: World, all: readonly Scoped[], say: (one: Scoped, names: string, pod: string) => void): void {
-  const selective = all.filter(hasSelector);
+  const selective = Map.groupBy(all.filter(hasSelector), ({ resource }) => resource.namespace);
   for (const workload of world.workloads) {
-    const picking = selective.filter(
-      ({ resource, labels }) => resource.namespace === workload.namespace && isSubset(labels, workload.labels),
-    );
+    const picking = (selective.get(workload.namespace) ?? []).filter(({ labels }) => isSubset(labels, workload.labels));
     if (picking.length > 1) for (const one of picking) say(one, namesOf(picking), workload.resource.name);
   }
 }

@@ -58,11 +58,11 @@ export const gatewaySelectorAnalyzer: Analyzer = {
       const selector = selectorOf(policy);
       if (selector === undefined || Object.keys(selector).length === 0 || hasTargets(policy)) continue;
       const gateways = new Set(
-        world.workloads.flatMap(({ namespace, labels, gatewayName }) =>
-          namespace === policy.namespace && gatewayName !== undefined && isSubset(selector, labels)
-            ? [gatewayName]
-            : [],
-        ),
+        world
+          .workloadsIn(policy.namespace)
+          .flatMap(({ labels, gatewayName }) =>
+            gatewayName !== undefined && isSubset(selector, labels) ? [gatewayName] : [],
+          ),
       );
       for (const gateway of gateways) report('IST0166', policy, policy.spec.at('selector'), gateway);
     }

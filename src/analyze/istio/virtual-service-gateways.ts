@@ -117,25 +117,23 @@ export const ingressSubsetAnalyzer: Analyzer = {
   description: 'subset routes of the mesh that do not hold for what comes in through a gateway',
   codes: ['IST0140'],
   analyze(world, report) {
-    const host = (written: string, { namespace }: Resource): string =>
-      fullHost(written, namespace, world.settings.clusterDomain);
+    const hostOf = (field: Field, { namespace }: Resource): string =>
+      fullHost(field.text, namespace, world.settings.clusterDomain);
     const all = world.all(KIND.virtualService);
+    // What comes in through gateways and goes to a host as a whole.
+    const whole = Map.groupBy(
+      all
+        .filter((ingress) => gatewaysOf(ingress).length > 0)
+        .flatMap((ingress) => destinationsOf(ingress).map(({ field }) => ({ ingress, field })))
+        .filter(({ field }) => field.at('subset').text === ''),
+      ({ ingress, field }) => hostOf(field.at('host'), ingress),
+    );
+    if (whole.size === 0) return;
     for (const inMesh of all.filter(isForMesh)) {
-      const split = new Set(
-        inMesh.spec
-          .at('hosts')
-          .items()
-          .map((item) => host(item.text, inMesh)),
-      );
-      const usesSubsets = destinationsOf(inMesh).some(({ field }) => field.at('subset').text !== '');
-      if (!usesSubsets) continue;
-      for (const ingress of all) {
-        if (ingress === inMesh || gatewaysOf(ingress).length === 0) continue;
-        const whole = destinationsOf(ingress).find(
-          ({ field }) => field.at('subset').text === '' && split.has(host(field.at('host').text, ingress)),
-        );
-        if (whole !== undefined) report('IST0140', ingress, whole.field.at('host'), inMesh.key, ingress.key);
-      }
+      if (!destinationsOf(inMesh).some(({ field }) => field.at('subset').text !== '')) continue;
+      for (const host of inMesh.spec.at('hosts').items())
+        for (const { ingress, field } of whole.get(hostOf(host, inMesh)) ?? [])
+          if (ingress !== inMesh) report('IST0140', ingress, field.at('host'), inMesh.key, ingress.key);
     }
   },
 };

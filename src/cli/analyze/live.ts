@@ -5,7 +5,7 @@ import { parse } from 'yaml';
 import { Resource } from '../../analyze/resource.ts';
 import type { MeshSettings } from '../../analyze/world.ts';
 import { parseMeshConfig } from '../../derive/objects/mesh.ts';
-import { type Json, record, text } from '../../derive/read.ts';
+import { type Json, record, text, texts } from '../../derive/read.ts';
 import type { HttpKubeClient } from '../../kube/client/client.ts';
 import * as kinds from '../../kube/client/resources.ts';
 import { apiVersionOf, CONFIG_MAPS, clusterResource, namespacedResource } from '../../kube/client/resources.ts';
@@ -100,5 +100,10 @@ export function settingsIn(yaml: string, istioNamespace: string): MeshSettings {
   const value: unknown = yaml === '' ? {} : parse(yaml, { maxAliasCount: 100 });
   const { mesh } = parseMeshConfig(value);
   const rootNamespace = text(record(value).rootNamespace) === '' ? istioNamespace : mesh.rootNamespace;
-  return { rootNamespace, clusterDomain: 'cluster.local', trustDomain: mesh.trustDomain };
+  return {
+    rootNamespace,
+    clusterDomain: 'cluster.local',
+    trustDomain: mesh.trustDomain,
+    trustDomainAliases: texts(record(value).trustDomainAliases),
+  };
 }
