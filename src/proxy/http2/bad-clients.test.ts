@@ -239,6 +239,15 @@ test('what is taken: Host instead of :authority, cookies joined, te, percent sig
     assert.equal(start.fields.has('te'), false);
   }));
 
+test('a request that is complete is not reset, however soon the answer; one that is not, is', () =>
+  withServer(async (server, client) => {
+    server.onRequest = (served) => served.answer(200, 'at once');
+    client.send(headersOf(1, get(), HEAD | END), headersOf(3, changed({ ':method': 'POST' })));
+    await client.until(() => client.codeOf(frames.RST_STREAM, 3) === 'NO_ERROR');
+    assert.deepEqual([client.statuses.get(1), client.statuses.get(3)], ['200', '200']);
+    assert.equal(client.codeOf(frames.RST_STREAM, 1), undefined);
+  }));
+
 test('trailers: with END_STREAM, once, and ordinary fields only', () =>
   withServer(async (server, client) => {
     server.onRequest = () => {};

@@ -105,6 +105,27 @@ test('many requests at once on one connection, up to what the server takes', asy
   assert.equal(client.connection.capacity, 1);
 });
 
+test('before the server has said what it takes, a hundred', async () => {
+  await using server = await new TestServer().listen();
+  using client = await TestClient.connect(server.port, 2 ** 31 - 1);
+  assert.equal(client.connection.capacity, 100);
+  await client.ask().done;
+});
+
+test('a server that answers before requests are whole is no nuisance, however often', async () => {
+  await using server = await new TestServer().listen();
+  server.onRequest = (served) => served.answer(200, 'x');
+  using client = await TestClient.connect(server.port);
+  for (let i = 0; i < 120; i++)
+    await Promise.all(
+      Array.from({ length: 100 }, () => {
+        const asked = client.ask({ method: 'POST', content: 'unknown' });
+        return asked.done.then(() => asked.stream.end(undefined));
+      }),
+    );
+  assert.equal(client.connection.closing, false);
+});
+
 test('a slow reader stops the sender: memory is bounded by windows, nothing is lost', async () => {
   await using server = await new TestServer().listen();
   const PIECE = Buffer.alloc(64 << 10, 'x');

@@ -7,11 +7,15 @@ import { Session } from './session.ts';
 import { Tunnel } from './tunnel.ts';
 import type { TunnelSink } from './types.ts';
 
+/** As long as the peer's SETTINGS have not come: what RFC 9113 §6.5.2 asks every peer to allow. */
+const ASSUMED_STREAMS = 100;
+
 export abstract class OpeningSession extends Session {
   private nextStreamId = 1;
 
   get streamLimit(): number {
-    return Math.min(this.limits.maxConcurrentStreams, this.peer.maxConcurrentStreams);
+    const peers = this.state === 'opening' ? ASSUMED_STREAMS : this.peer.maxConcurrentStreams;
+    return Math.min(this.limits.maxConcurrentStreams, peers);
   }
 
   get capacity(): number {
@@ -31,6 +35,7 @@ export abstract class OpeningSession extends Session {
     tunnel.headSent = true;
     if (endStream) tunnel.local = 'ended';
     this.tunnels.set(id, tunnel);
+    this.excuseIdleFrame();
     if (this.nextStreamId > MAX_STREAM_ID) this.drain(); // RFC 9113 §5.1.1: ids are used up
     return tunnel;
   }

@@ -90,6 +90,7 @@ export class HttpServerSession extends AcceptingSession {
       this.chargeEarlyEnd();
       return undefined;
     }
+    stream.remoteEnded = end; // an answer at once must not take the request for unfinished
     stream.sink = this.server.onRequest(stream, read.head);
     if (end && !stream.gone) this.remoteEnd(stream);
     return undefined;
