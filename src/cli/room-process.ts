@@ -29,6 +29,8 @@ export interface SuperviseOptions {
 
 /** What the supervisor tells the command that started it. */
 export type SupervisorMessage =
+  /** The API answers: there is something to do already. */
+  | { readonly kind: 'api' }
   | { readonly kind: 'ready'; readonly record: RoomRecord }
   /** Another supervisor has brought this room up meanwhile: it is the one to talk to. */
   | { readonly kind: 'running' }
@@ -39,6 +41,8 @@ export interface RoomHandle {
   readonly attached: boolean;
   readonly nodes: number;
   readonly images: readonly string[];
+  /** Resolves when all of it is there; until then only its API answers. Rejects with a Failure when it cannot be made. */
+  readonly ready: Promise<void>;
   /** Resolves when the room's supervisor has ended, however that came. */
   readonly ended: Promise<void>;
   /** Why it ended, when nobody asked it to; undefined while it runs. */
@@ -90,6 +94,7 @@ export async function attachRoom(stateDir: string): Promise<RoomHandle | undefin
     attached: true,
     nodes: record.nodes,
     images: record.images,
+    ready: Promise.resolve(),
     ended,
     failure: async () => (gone() ? 'its supervisor is gone' : undefined),
     stop: async () => {
@@ -103,7 +108,7 @@ export async function attachRoom(stateDir: string): Promise<RoomHandle | undefin
   };
 }
 
-/** Starts a supervisor and waits until its API answers, or that of one that another command has just started. */
+/** Starts a supervisor and waits until its API answers (`ready` tells of the rest), or that of one that another command has just started. */
 export async function startRoomProcess(options: SuperviseOptions): Promise<RoomHandle> {
   const log = openLog(options.stateDir);
   const child = spawn(process.execPath, [join(import.meta.dirname, 'supervisor.mjs')], {
@@ -135,31 +140,40 @@ export async function startRoomProcess(options: SuperviseOptions): Promise<RoomH
       why,
       fix: `\`ambit doctor\` checks this machine; the log is \`${join(options.stateDir, 'logs', 'supervisor.log')}\``,
     });
-  const record = await new Promise<RoomRecord | undefined>((resolve, reject) => {
-    const timer = setTimeout(() => {
-      child.kill('SIGTERM');
-      reject(failed(`it was not ready in ${START_MS / 1000} s`));
-    }, START_MS);
-    child.on('message', (message: SupervisorMessage) => {
-      clearTimeout(timer);
-      if (message.kind === 'ready') resolve(message.record);
-      else if (message.kind === 'running') resolve(undefined);
-      else reject(new Failure(message));
-    });
-    void ended.then(() => {
-      clearTimeout(timer);
-      reject(failed(status ?? 'it ended at once'));
-    });
+  const api = Promise.withResolvers<'ours' | 'running'>();
+  const ready = Promise.withResolvers<void>();
+  const fail = (failure: Failure): void => {
+    api.reject(failure);
+    ready.reject(failure);
+  };
+  ready.promise.catch(() => {}); // who has not come to wait for it yet hears of it then
+  const late = setTimeout(() => {
+    child.kill('SIGTERM');
+    fail(failed(`it was not ready in ${START_MS / 1000} s`));
+  }, START_MS);
+  child.on('message', (message: SupervisorMessage) => {
+    if (message.kind === 'api') return api.resolve('ours');
+    clearTimeout(late);
+    if (message.kind === 'running') return api.resolve('running');
+    if (message.kind === 'failed') return fail(new Failure(message));
+    api.resolve('ours');
+    ready.resolve();
   });
-  if (record === undefined) {
+  void ended.then(() => {
+    clearTimeout(late);
+    fail(failed(status ?? 'it ended at once'));
+  });
+  const whose = await api.promise;
+  if (whose === 'running') {
     const other = await attachRoom(options.stateDir);
     if (other === undefined) throw failed('another `ambit up` had started it, and it has ended again');
     return other;
   }
   return {
     attached: false,
-    nodes: record.nodes,
-    images: record.images,
+    nodes: options.nodes,
+    images: options.images,
+    ready: ready.promise,
     ended,
     failure: async () => (asked ? undefined : status),
     stop: async () => {

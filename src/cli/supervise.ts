@@ -43,6 +43,7 @@ try {
     packageRoot: process.env.AMBIT_ROOT ?? join(import.meta.dirname, '..'),
     preferredPort: formerPort(),
     lockFd,
+    onApi: () => tell({ kind: 'api' }),
   });
   const record: RoomRecord = {
     pid: process.pid,

@@ -22,6 +22,8 @@ export interface RoomOptions {
   readonly preferredPort?: number | undefined;
   /** Descriptor of the state folder's lock, lent to the room: it is free again when both have ended. */
   readonly lockFd?: number | undefined;
+  /** Called when the API answers, somewhat before all of the room is there. */
+  readonly onApi: () => void;
 }
 
 export interface Room {
@@ -91,7 +93,7 @@ export async function startRoom(options: RoomOptions): Promise<Room> {
     );
   });
   serveOutside(child);
-  await ready(child, ended, () => stderr.trim());
+  await ready(child, ended, options.onApi, () => stderr.trim());
   return {
     apiPort: port,
     ended,
@@ -118,10 +120,16 @@ function openApiSocket(preferred: number | undefined): { fd: number; port: numbe
   return { fd, port: localAddress(fd)?.port ?? 0 };
 }
 
-function ready(child: ChildProcess, ended: Promise<string | undefined>, stderr: () => string): Promise<void> {
+function ready(
+  child: ChildProcess,
+  ended: Promise<string | undefined>,
+  onApi: () => void,
+  stderr: () => string,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     child.on('message', (message: FromRoom) => {
-      if (message.kind === 'ready') resolve();
+      if (message.kind === 'api') onApi();
+      else if (message.kind === 'ready') resolve();
       else if (message.kind === 'failed') reject(new RoomError(message));
     });
     void ended.then((why) => {

@@ -81,7 +81,8 @@ async function run(options: Options): Promise<void> {
     stages.begin('manifests');
     // Another control plane may have been here before.
     if (running === undefined && options.istiod === undefined) await removeManifests(client, rights);
-    const applied = await applyAll(client, system, manifests);
+    // Objects are written while nodes are still being made.
+    const [applied] = await Promise.all([applyAll(client, system, manifests), room.ready.catch(explain)]);
     stages.end(`${applied.length} objects`);
     const namespaces = new Set(
       applied.flatMap(({ object, resource }) => (resource.namespaced ? [object.metadata?.namespace ?? 'default'] : [])),
@@ -113,6 +114,7 @@ async function run(options: Options): Promise<void> {
     if (!interrupted.signal.aborted)
       await new Promise<void>((resolve) => interrupted.signal.addEventListener('abort', () => resolve()));
   } catch (error) {
+    await room.ready.catch(() => {}); // only a whole room can be ended in order, or left to `ambit down`
     // What was started in the foreground ends with the command; a mesh that was there before, or was detached, stays.
     if (running === undefined && !options.detach) await room.stop();
     else room.release();

@@ -45,6 +45,7 @@ async function main(): Promise<void> {
     const nodes = await Promise.all(indexes.map((index) => NodeNetwork.create(`node-${index}`, index)));
     NodeNetwork.connect(nodes);
     await Promise.all([apiReady, openEgress((ip, port) => supervised.dial(ip, port))]);
+    supervised.tell({ kind: 'api' });
     const client = await connectKube({ kubeconfig: ROOM_KUBECONFIG });
     await forgetOtherNodes(
       client,

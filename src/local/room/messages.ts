@@ -15,6 +15,8 @@ export interface RoomSettings {
 }
 
 export type FromRoom =
+  /** The API answers; nodes are still being made. */
+  | { readonly kind: 'api' }
   | { readonly kind: 'ready' }
   | { readonly kind: 'failed'; readonly what: string; readonly why: string; readonly fix: string }
   /** A pod dials the outside: the answer is `dialled` with the socket, or `refused`. */
