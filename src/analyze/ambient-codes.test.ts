@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AMBIENT_CODES } from './ambient-codes.ts';
-import { type CodeCase, messagesOf, testCase } from './testing.ts';
+import { type CodeCase, messagesOf, testCase } from './testing/messages.ts';
 
 const NAMESPACE = `
 apiVersion: v1

@@ -9,7 +9,7 @@ import { parseDocuments } from './documents.ts';
 import { KIND } from './kinds.ts';
 import { Resource } from './resource.ts';
 import { parseSuppression, type Suppression } from './suppress.ts';
-import { messagesOf, resourcesOf } from './testing.ts';
+import { messagesOf, resourcesOf } from './testing/messages.ts';
 
 const TWO = `
 apiVersion: v1

@@ -2,11 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type AnalysisOptions, analyze } from './analyze.ts';
-import type { Code } from './codes.ts';
-import { parseDocuments } from './documents.ts';
-import type { Message } from './message.ts';
-import { Resource } from './resource.ts';
+import { type AnalysisOptions, analyze } from '../analyze.ts';
+import type { Code } from '../codes.ts';
+import { parseDocuments } from '../documents.ts';
+import type { Message } from '../message.ts';
+import { Resource } from '../resource.ts';
 
 /** One code: a manifest that raises it, and the change after which it does not. */
 export interface CodeCase {
