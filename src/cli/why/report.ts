@@ -99,7 +99,7 @@ export async function explain(question: Question, means: Means): Promise<WhyRepo
     requests,
     asked: { routing: view.pod, authorization: far.asked },
     recent,
-    difference: difference(recent[0], outcome),
+    difference: difference(recent[0], outcomeOf(answers)),
     notes: [...new Set(notes)],
   };
 }
