@@ -183,6 +183,15 @@ test('the live mesh, alone and with files over it; kubectl is refused by the sam
   const both = await ambit([...at, '-n', 'shop', fix]);
   assert.doesNotMatch(both.stdout, /AMB0009/, 'files stand over what the API holds');
 
+  const doubtful = `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: web, namespace: shop}
+spec: {host: web, subsets: [{name: all}]}
+`;
+  const warned = await api.kubectl(['apply', '-f', '-'], { input: doubtful });
+  assert.equal(warned.code, 0);
+  assert.match(warned.stderr, /^Warning: spec\.subsets\[0\]: a subset without labels/m);
+
   const redirectAndRewrite = ROUTE.replace(
     '  - backendRefs:\n    - name: web\n      port: 80\n',
     '  - filters:\n    - {type: RequestRedirect, requestRedirect: {port: 81}}\n    - {type: URLRewrite, urlRewrite: {hostname: a.b}}\n',

@@ -42,6 +42,8 @@ export interface KindRules<T extends KubeObject = KubeObject> {
   carryOver?(object: T, before: T, context: WriteContext): void;
   validate?(object: T, context: WriteContext): FieldFault[];
   validateUpdate?(object: T, before: T): FieldFault[];
+  /** What the writer is told although the object is taken; asked after `validate` found no fault. */
+  warnings?(object: T, context: WriteContext): readonly string[];
 }
 
 /** How discovery shows a subresource. */

@@ -3,9 +3,10 @@
 
 import { formatPath } from '../../../analyze/field.ts';
 import type { Fault } from '../../../analyze/validation/faults.ts';
+import type { KubeObject } from '../../client/types.ts';
 import type { FieldFault } from '../errors.ts';
 import { sameJson, valueAt } from '../json.ts';
-import { collectionOf, type DeepValidator, type Kind } from './kind.ts';
+import { collectionOf, type DeepValidator, type Kind, type WriteContext } from './kind.ts';
 
 type Validate = (group: string, kind: string, object: unknown) => readonly Fault[];
 
@@ -18,20 +19,25 @@ export function meshRules(
   deep: () => Promise<DeepValidator>,
 ): Pick<Kind, 'rules' | 'deepValidator'> {
   let validate: Validate | undefined;
+  const judge = (object: KubeObject, { store }: WriteContext): readonly Fault[] => {
+    if (validate === undefined) throw new Error(`the rules of ${kind} were asked before they were loaded`);
+    const { namespace = '', name = '' } = object.metadata ?? {};
+    const stored = store.get(collectionOf({ group, plural }), namespace, name);
+    // What stands already is not refused for what this write leaves alone: a finalizer must always come off.
+    if (stored !== undefined && sameJson(valueAt(stored.object, 'spec'), valueAt(object, 'spec'))) return [];
+    return validate(group, kind, object);
+  };
   return {
     deepValidator: async () => {
       validate ??= (await import('../../../analyze/validation/validate.ts')).validateObject;
       return deep();
     },
     rules: {
-      validate(object, { store }) {
-        if (validate === undefined) throw new Error(`the rules of ${kind} were asked before they were loaded`);
-        const { namespace = '', name = '' } = object.metadata ?? {};
-        const stored = store.get(collectionOf({ group, plural }), namespace, name);
-        // What stands already is not refused for what this write leaves alone: a finalizer must always come off.
-        if (stored !== undefined && sameJson(valueAt(stored.object, 'spec'), valueAt(object, 'spec'))) return [];
-        return validate(group, kind, object).flatMap(toFieldFault);
-      },
+      validate: (object, context) => judge(object, context).flatMap(toFieldFault),
+      warnings: (object, context) =>
+        judge(object, context)
+          .filter((fault) => fault.kind === 'warning')
+          .map(({ path, detail }) => `${formatPath(path)}: ${detail}`),
     },
   };
 }

@@ -66,6 +66,7 @@ function createDecoded(
   kind.rules.defaults?.(object);
   kind.rules.admit?.(object, context);
   refuseInvalid(kind, object, [...decoded.faults, ...(kind.rules.validate?.(object, context) ?? [])]);
+  for (const warning of kind.rules.warnings?.(object, context) ?? []) params.warn?.(warning);
   object.metadata.managedFields = owned(object);
   if (params.dryRun) return { object, created: true };
   const written = context.store.writeAll([
@@ -228,6 +229,8 @@ function replace(
   next.metadata = nextMeta(target, before, target.subresource === undefined ? next.metadata : sent.metadata);
   const faults = [...decoded.faults, ...faultsOfUpdate(context, target, before, next)];
   refuseInvalid(kind, next, faults);
+  if (target.subresource === undefined)
+    for (const warning of kind.rules.warnings?.(next, context) ?? []) params.warn?.(warning);
   if (kind.generation && !sameJson(desired(next), desired(before)))
     next.metadata.generation = (before.metadata.generation ?? 0) + 1;
   next.metadata.managedFields = owned(next);
