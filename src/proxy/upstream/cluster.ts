@@ -1,7 +1,7 @@
 // One service port, or one subset of it: its hosts and what is counted about them, kept in step with the world and the
 // configuration. `refresh` runs at every pick and compares a few references; everything else runs when one has changed.
 
-import type { Ip } from '../../model/ip.ts';
+import { type Ip, isLoopback } from '../../model/ip.ts';
 import type { ServiceConfig, Subset, TrafficPolicy } from '../../model/proxy/service-config.ts';
 import type { Service, Workload } from '../../model/workload.ts';
 import type { Endpoint as WorldEndpoint } from '../../model/world.ts';
@@ -16,6 +16,13 @@ import type { Names } from './names.ts';
 import { OutlierDetector } from './outlier.ts';
 
 const log = logger('upstream');
+
+/**
+ * Who may write a ServiceEntry, or answers for its name, must not reach what listens on the proxy's own loopback: its
+ * administration among others. A proxy that is itself on loopback (a development run) has nothing else.
+ */
+const isOwnMachine = (ip: Ip, place: Workload | undefined): boolean =>
+  (isLoopback(ip) || ip === '0.0.0.0' || ip === '::') && place !== undefined && !place.addresses.some(isLoopback);
 
 /** What hosts are made from. References are compared: what changes must be another object. */
 export interface ClusterInputs {
@@ -149,11 +156,12 @@ export class Cluster {
 
   /** Makes the list of hosts again; those that stay keep their counts. */
   #rebuild(): void {
-    const { service, config } = this.#inputs as ClusterInputs;
+    const { service, config, place } = this.#inputs as ClusterInputs;
     const now = this.#needs.nowMs();
     const before = new Map(this.#hosts.map((host) => [host.name, host]));
     const hosts = new Map<string, Host>();
     const add = (ip: Ip, port: number, workload: Workload | undefined, weight: number): void => {
+      if (isOwnMachine(ip, place)) return;
       const name = `${ip}:${port}`;
       const known = before.get(name) ?? hosts.get(name);
       if (known === undefined) {

@@ -59,6 +59,16 @@ test('a service by DNS without endpoints is its own name; round robin takes one 
   assert.deepEqual(await addresses(bench, 10), ['192.0.2.9:80']);
 });
 
+test('nobody reaches the proxy itself by an endpoint on loopback', async () => {
+  const bench = new Bench([
+    external('evil.example.com'),
+    workload('static', { addresses: [ip('127.0.0.1')], services: members({ [KEY]: ['80:15000'] }) }),
+  ]);
+  bench.config = config({}, { resolution: 'dns' });
+  bench.answers.set('evil.example.com', { addresses: [ip('127.0.0.2'), ip('::1')], ttlMs: 5_000 });
+  assert.deepEqual(await addresses(bench, 5), ['noHealthyEndpoint']);
+});
+
 test('dynamic DNS: the host of the request, if the service covers it and its address is not our own', async () => {
   const bench = new Bench([], { hostname: '*.example.com' });
   bench.config = config({}, { key: 'shop/*.example.com', hostname: '*.example.com', resolution: 'dynamicDns' });
