@@ -7,8 +7,8 @@ import type { ProxyConfig } from '../../model/proxy/proxy-config.ts';
 import { logger } from '../../telemetry/log.ts';
 import { CERTIFICATE_TYPE, PROXY_TYPE, ROUTE_TYPE, SERVICE_TYPE } from '../../wire/l7/names.ts';
 import { encodeCertificate, encodeProxy, encodeRoute, encodeServiceConfig, problems } from '../../wire/l7/resources.ts';
-import { addressVersion } from '../../wire/xds/resources.ts';
 import type { Caller } from '../auth/caller.ts';
+import { contentVersion } from './content-version.ts';
 import { Inventory } from './inventory.ts';
 
 const log = logger('ads');
@@ -166,7 +166,7 @@ export class ProxyInventories {
     if (now !== undefined && problem === undefined) {
       inventory.set(name, () => {
         const value = from.encode(now);
-        return { version: addressVersion(value), value };
+        return { version: contentVersion(value), value };
       });
       return;
     }
