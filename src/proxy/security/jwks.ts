@@ -44,8 +44,10 @@ const MOST_CHARACTERS = 1024 * 1024;
 /** RFC 7518 §3.3. */
 const LEAST_RSA_BITS = 2048;
 
+/** Sets that were read, so that a changed configuration with the same keys reads none again. */
 const kept = new Map<string, Result<KeySet, string>>();
-const MOST_KEPT = 64;
+let keptCharacters = 0;
+const MOST_KEPT_CHARACTERS = 2 * 1024 * 1024;
 
 /**
  * Reads a set (RFC 7517 §5). Keys that cannot verify signatures here (symmetric, for encryption, weak, unknown) are
@@ -53,18 +55,22 @@ const MOST_KEPT = 64;
  * @returns the keys, at least one, or why there is none
  */
 export function readKeySet(json: string): Result<KeySet, string> {
+  if (json.length > MOST_CHARACTERS)
+    return fail(`the key set has ${json.length} characters; ${MOST_CHARACTERS} are taken`);
   let set = kept.get(json);
   if (set === undefined) {
     set = parseKeySet(json);
-    if (kept.size >= MOST_KEPT) kept.clear();
+    if (keptCharacters + json.length > MOST_KEPT_CHARACTERS) {
+      kept.clear();
+      keptCharacters = 0;
+    }
     kept.set(json, set);
+    keptCharacters += json.length;
   }
   return set;
 }
 
 function parseKeySet(json: string): Result<KeySet, string> {
-  if (json.length > MOST_CHARACTERS)
-    return fail(`the key set has ${json.length} characters; ${MOST_CHARACTERS} are taken`);
   let parsed: unknown;
   try {
     parsed = JSON.parse(json);

@@ -1,10 +1,10 @@
 // Tokens as attackers and identity providers send them. Signed with jose, an implementation of its own.
 
 import assert from 'node:assert/strict';
-import { createHmac, generateKeyPairSync, type webcrypto } from 'node:crypto';
+import { createHmac, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { CompactSign, exportJWK, exportSPKI, generateKeyPair, type JWK, UnsecuredJWT } from 'jose';
+import { CompactSign, type JWK, UnsecuredJWT } from 'jose';
 import type { TokenRule } from '../../model/proxy/security.ts';
 import { ManualClock } from '../../platform/clock.ts';
 import type { Exchange, LocalReply } from '../contracts.ts';
@@ -17,17 +17,27 @@ const utf8 = new TextEncoder();
 
 interface Signer {
   readonly algorithm: string;
-  readonly privateKey: webcrypto.CryptoKey;
-  readonly publicKey: webcrypto.CryptoKey;
+  readonly privateKey: KeyObject;
+  readonly publicKey: KeyObject;
   readonly jwk: JWK;
 }
-async function signer(algorithm: string, keyId: string, options: { modulusLength?: number } = {}): Promise<Signer> {
-  const { privateKey, publicKey } = await generateKeyPair(algorithm, { extractable: true, ...options });
-  return { algorithm, privateKey, publicKey, jwk: { ...(await exportJWK(publicKey)), kid: keyId, alg: algorithm } };
-}
-const rsa = await signer('RS256', 'rsa');
-const other = await signer('RS256', 'other');
-const elliptic = await signer('ES256', 'ec');
+type Pair = Pick<Signer, 'privateKey' | 'publicKey'>;
+const signer = (algorithm: string, keyId: string, { privateKey, publicKey }: Pair): Signer => ({
+  algorithm,
+  privateKey,
+  publicKey,
+  jwk: { ...(publicKey.export({ format: 'jwk' }) as JWK), kid: keyId, alg: algorithm },
+});
+const CURVES: Readonly<Record<string, string>> = { ES256: 'P-256', ES384: 'P-384', ES512: 'P-521' };
+const rsaPair = generateKeyPairSync('rsa', { modulusLength: 2048 });
+const pairFor = (algorithm: string): Pair => {
+  if (algorithm === 'EdDSA') return generateKeyPairSync('ed25519');
+  const namedCurve = CURVES[algorithm];
+  return namedCurve === undefined ? rsaPair : generateKeyPairSync('ec', { namedCurve });
+};
+const rsa = signer('RS256', 'rsa', rsaPair);
+const other = signer('RS256', 'other', generateKeyPairSync('rsa', { modulusLength: 2048 }));
+const elliptic = signer('ES256', 'ec', pairFor('ES256'));
 
 type Claims = Record<string, unknown>;
 const claims = (change: Claims = {}): Claims => ({ iss: 'https://id', sub: 'ann', exp: NOW_S + 600, ...change });
@@ -88,7 +98,7 @@ test('no token is fine, and so is another scheme', () => {
 
 for (const algorithm of ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'])
   test(`${algorithm} is verified, and a changed payload is not`, async () => {
-    const by = await signer(algorithm, 'k');
+    const by = signer(algorithm, 'k', pairFor(algorithm));
     const token = await sign(by, claims());
     const own = rule({ keys: keySet(by) });
     assert.equal(outcome(token, own), 'ok https://id/ann');
@@ -103,7 +113,7 @@ const hmacWith = (secret: string, header: Claims): string => {
   const input = `${part(header)}.${part(claims())}`;
   return `${input}.${createHmac('sha256', secret).update(input).digest('base64url')}`;
 };
-const publicPem = await exportSPKI(rsa.publicKey);
+const publicPem = rsa.publicKey.export({ type: 'spki', format: 'pem' }) as string;
 const attacks: [name: string, token: string | Promise<string>, wanted: string][] = [
   ['alg none', new UnsecuredJWT(claims()).encode(), '401 Jwt header [alg] is not supported'],
   [
@@ -216,7 +226,7 @@ test('keys that cannot verify are no keys: symmetric, for encryption, weak', asy
   );
   assert.equal(outcome(valid, rule({ keys: keySet({ ...rsa.jwk, use: 'enc' }) })), '401 Jwks remote fetch is failed');
   assert.equal(
-    outcome(valid, rule({ keys: keySet({ ...(await exportJWK(other.publicKey)) }) })),
+    outcome(valid, rule({ keys: keySet(other.publicKey.export({ format: 'jwk' }) as JWK) })),
     '401 Jwt verification fails',
   );
   assert.equal(outcome(valid, rule({ keys: keySet(weak as JWK) })), '401 Jwks remote fetch is failed');
@@ -263,6 +273,24 @@ test('several issuers, and several rules for one issuer: any will do', async () 
     "401 Jwks doesn't have key to match kid or alg from Jwt",
   );
   assert.equal(outcome(valid, rule({ keys: keySet(other) }), rule()), 'ok https://id/ann');
+});
+
+test('two prefixes of one header: a line is the token of the longer one', async () => {
+  const bare = rule({
+    issuer: 'https://two',
+    keys: keySet(other),
+    from: [{ kind: 'header', name: 'authorization', prefix: '' }],
+  });
+  const second = await sign(other, claims({ iss: 'https://two' }));
+  for (const rules of [
+    [rule(), bare],
+    [bare, rule()],
+  ]) {
+    const { check } = checker(...rules);
+    assert.equal(check(exchange(bearer(valid))), undefined);
+    assert.equal(check(exchange({ authorization: second })), undefined);
+    assert.equal(check(exchange(bearer(second)))?.body, 'Jwt issuer is not configured');
+  }
 });
 
 test('every place counts: a bad token beside a good one refuses', () => {

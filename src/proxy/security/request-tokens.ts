@@ -27,6 +27,8 @@ interface ReadyRule {
 interface Place {
   readonly place: TokenPlace;
   readonly rules: readonly ReadyRule[];
+  /** Of a header: longer prefixes that other rules look for. A line is the token of the longest that fits. */
+  readonly longer: readonly string[];
 }
 
 interface Verified {
@@ -68,7 +70,7 @@ export class RequestTokens implements TokenCheck {
     const seen: { readonly place: TokenPlace; readonly token: string; readonly verified: Verified }[] = [];
     for (let i = 0; i < this.#places.length; i++) {
       const place = this.#places[i] as Place;
-      for (const token of tokensAt(place.place, fields, query)) {
+      for (const token of tokensAt(place.place, fields, query, place.longer)) {
         if (++looked > MOST_TOKENS) return refusal(exchange, 'Too many Jwts in one request');
         const outcome = this.#verify(i, place, token);
         if ('fault' in outcome) return refusal(exchange, outcome.fault);
@@ -127,8 +129,20 @@ function placesOf(rules: readonly TokenRule[]): Place[] {
       else known.rules.push(ready);
     }
   }
-  return [...places.values()];
+  const all = [...places.values()];
+  return all.map((one) => ({ ...one, longer: longerPrefixes(one.place, all) }));
 }
+
+const longerPrefixes = (place: TokenPlace, all: readonly { readonly place: TokenPlace }[]): string[] =>
+  all.flatMap(({ place: other }) =>
+    place.kind === 'header' &&
+    other.kind === 'header' &&
+    other.name === place.name &&
+    other.prefix.length > place.prefix.length &&
+    other.prefix.startsWith(place.prefix)
+      ? [other.prefix]
+      : [],
+  );
 
 const headersOf = (rule: TokenRule): string[] => [
   ...(rule.payloadToHeader === undefined ? [] : [rule.payloadToHeader]),

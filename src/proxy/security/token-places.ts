@@ -7,8 +7,12 @@ import type { Fields } from '../../wire/http1/index.ts';
 /** More tokens than this in one request are an attack on the verifier's time. */
 export const MOST_TOKENS = 8;
 
-/** @param query  with its `?`, or empty  @returns tokens as sent, perhaps empty texts; at most `MOST_TOKENS` + 1 */
-export function tokensAt(place: TokenPlace, fields: Fields, query: string): string[] {
+/**
+ * @param query   with its `?`, or empty
+ * @param longer  prefixes of lines that belong to another place of the same header
+ * @returns tokens as sent, perhaps empty texts; at most `MOST_TOKENS` + 1
+ */
+export function tokensAt(place: TokenPlace, fields: Fields, query: string, longer: readonly string[]): string[] {
   const found: string[] = [];
   const take = (token: string): void => {
     if (found.length <= MOST_TOKENS) found.push(token);
@@ -16,7 +20,8 @@ export function tokensAt(place: TokenPlace, fields: Fields, query: string): stri
   switch (place.kind) {
     case 'header':
       for (const line of fields.all(place.name))
-        if (line.startsWith(place.prefix)) take(line.slice(place.prefix.length).trim());
+        if (line.startsWith(place.prefix) && !longer.some((prefix) => line.startsWith(prefix)))
+          take(line.slice(place.prefix.length).trim());
       break;
     case 'query':
       for (const [name, value] of parametersOf(query)) if (name === place.name) take(unescaped(value));
