@@ -15,7 +15,7 @@ import type { ByteStream } from '../streams/byte-stream.ts';
 import type { UpstreamFailure } from '../streams/http-stream.ts';
 import { SocketStream } from '../streams/socket-stream.ts';
 import { StreamDuplex } from '../streams/stream-duplex.ts';
-import { type CertificateOf, secureClient } from './tls-client.ts';
+import { type CertificateOf, secureUpstream } from '../upstream/index.ts';
 import type { Tunnels } from './tunnels.ts';
 
 export interface DialOrder {
@@ -126,13 +126,15 @@ class Dialing {
       return;
     }
     const raw = socket ?? new StreamDuplex(stream as ByteStream);
-    secureClient(raw, { tls: policy.tls, certificateOf: this.#parts.certificateOf, host, alpn }, (outcome) => {
-      if (outcome instanceof TLSSocket) {
-        this.#socket = outcome;
-        if (this.#over) outcome.destroy();
-        else this.#opened(streamOf(outcome, endpoint.address));
-      } else this.#fail('connect', outcome.message);
-    });
+    const { certificateOf } = this.#parts;
+    secureUpstream(raw, { tls: policy.tls, certificateOf, host, alpn, timeoutMs: undefined }).then(
+      (secured) => {
+        this.#socket = secured;
+        if (this.#over) secured.destroy();
+        else this.#opened(streamOf(secured, endpoint.address));
+      },
+      (error: Error) => this.#fail('connect', error.message),
+    );
   }
 
   #opened(stream: ByteStream): void {

@@ -3,4 +3,4 @@
 export { Upstream, type UpstreamPick, type UpstreamSources } from './choice.ts';
 export { Names } from './names.ts';
 export { systemResolver } from './resolver.ts';
-export { type AlpnOffer, UpstreamTlsClient, UpstreamTlsError } from './tls.ts';
+export { type CertificateOf, secureUpstream } from './tls.ts';

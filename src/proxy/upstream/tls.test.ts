@@ -8,7 +8,7 @@ import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { TestAuthority } from '../../dataplane/testing/authority.ts';
 import type { ProxyCertificate } from '../../model/proxy/proxy-config.ts';
 import type { UpstreamTls } from '../../model/proxy/service-config.ts';
-import { type AlpnOffer, UpstreamTlsClient } from './tls.ts';
+import { secureUpstream } from './tls.ts';
 
 let authority: TestAuthority;
 let stranger: TestAuthority;
@@ -16,7 +16,8 @@ let server: Server;
 let port = 0;
 const seen: { serverName: string; client: string | undefined }[] = [];
 const certificates = new Map<string, ProxyCertificate>();
-const client = new UpstreamTlsClient((name) => certificates.get(name));
+const certificateOf = (name: string): ProxyCertificate | undefined => certificates.get(name);
+const BOTH = ['h2', 'http/1.1'];
 
 before(async () => {
   authority = await TestAuthority.create();
@@ -57,11 +58,11 @@ const simple = (set: Partial<UpstreamTls> = {}): UpstreamTls => ({
   ...set,
 });
 
-async function secure(tls: UpstreamTls, host?: string, offer: AlpnOffer = 'both', to = port): Promise<TLSSocket> {
+async function secure(tls: UpstreamTls, host?: string, alpn: readonly string[] = BOTH, to = port): Promise<TLSSocket> {
   const raw = connectTcp(to, '127.0.0.1');
   await once(raw, 'connect');
   try {
-    return await client.secure(raw, { tls, host, offer, timeoutMs: 2_000 });
+    return await secureUpstream(raw, { tls, certificateOf, host, alpn, timeoutMs: 2_000 });
   } catch (error) {
     assert.equal(raw.destroyed, true, 'nothing is left open');
     throw error;
@@ -120,14 +121,14 @@ test('mutual: our certificate is shown, and its absence fails; a new one is used
 });
 
 test('what is spoken is settled by ALPN', async () => {
-  const offered = async (offer: AlpnOffer) => {
-    const socket = await secure(simple(), 'api.example.com', offer);
+  const offered = async (...alpn: string[]) => {
+    const socket = await secure(simple(), 'api.example.com', alpn);
     socket.destroy();
     return socket.alpnProtocol;
   };
-  assert.equal(await offered('both'), 'h2');
+  assert.equal(await offered(...BOTH), 'h2');
   assert.equal(await offered('http/1.1'), 'http/1.1');
-  assert.equal(await offered('none'), false);
+  assert.equal(await offered(), false);
 });
 
 test('an endpoint that speaks no TLS, or says nothing, is given up', async () => {
@@ -135,7 +136,7 @@ test('an endpoint that speaks no TLS, or says nothing, is given up', async () =>
   plain.listen(0, '127.0.0.1');
   await once(plain, 'listening');
   await assert.rejects(
-    secure(simple(), 'api.example.com', 'both', (plain.address() as AddressInfo).port),
+    secure(simple(), 'api.example.com', BOTH, (plain.address() as AddressInfo).port),
     /handshake failed/,
   );
   plain.close();
@@ -144,7 +145,7 @@ test('an endpoint that speaks no TLS, or says nothing, is given up', async () =>
   await once(silent, 'listening');
   const raw = connectTcp((silent.address() as AddressInfo).port, '127.0.0.1');
   await once(raw, 'connect');
-  const options = { tls: simple(), host: 'api.example.com', offer: 'both', timeoutMs: 30 } as const;
-  await assert.rejects(client.secure(raw, options), /no answer in 0.03 s/);
+  const options = { tls: simple(), certificateOf, host: 'api.example.com', alpn: BOTH, timeoutMs: 30 };
+  await assert.rejects(secureUpstream(raw, options), /no answer in 0.03 s/);
   silent.close();
 });

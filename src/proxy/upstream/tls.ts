@@ -5,7 +5,7 @@
 import type { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
+import { connect, createSecureContext, getCACertificates, type SecureContext, type TLSSocket } from 'node:tls';
 import type { TextPredicate } from '../../model/facts.ts';
 import { compileText, type TextTest } from '../../model/http/text.ts';
 import type { ProxyCertificate } from '../../model/proxy/proxy-config.ts';
@@ -15,23 +15,19 @@ export class UpstreamTlsError extends Error {
   override readonly name = 'UpstreamTlsError';
 }
 
-/** What HTTP is spoken afterwards is settled by ALPN: look at `socket.alpnProtocol`; `none`: no HTTP. */
-export type AlpnOffer = 'h2' | 'http/1.1' | 'both' | 'none';
+/** The certificate resource of that name, once it is known; another object after a change. */
+export type CertificateOf = (name: string) => ProxyCertificate | undefined;
 
 export interface SecureOptions {
   readonly tls: UpstreamTls;
+  readonly certificateOf: CertificateOf;
   /** Host of the request, without port; undefined where there is none. */
   readonly host: string | undefined;
-  readonly offer: AlpnOffer;
-  readonly timeoutMs: number;
+  /** What is offered, most wanted first; empty: no HTTP. What was chosen: `socket.alpnProtocol`. */
+  readonly alpn: readonly string[];
+  /** Undefined: the caller measures, and destroys `raw` when it is over. */
+  readonly timeoutMs: number | undefined;
 }
-
-const OFFERS: Readonly<Record<AlpnOffer, readonly string[] | undefined>> = {
-  h2: ['h2'],
-  'http/1.1': ['http/1.1'],
-  both: ['h2', 'http/1.1'],
-  none: undefined,
-};
 
 interface Ready {
   readonly context: SecureContext;
@@ -39,81 +35,78 @@ interface Ready {
   readonly names: readonly NameTest[];
 }
 
-export class UpstreamTlsClient {
-  readonly #certificate: (name: string) => ProxyCertificate | undefined;
-  /** By configuration object: another one is made when it changes. */
-  readonly #ready = new WeakMap<UpstreamTls, Ready>();
+/** By configuration object: another one is made when it changes. */
+const prepared = new WeakMap<UpstreamTls, Ready>();
 
-  /** @param certificate  the resource of that name, once it is known; another object after a change */
-  constructor(certificate: (name: string) => ProxyCertificate | undefined) {
-    this.#certificate = certificate;
+/**
+ * Handshakes over an established connection, which belongs to the result from now on and is destroyed on failure.
+ * @returns a socket that nobody reads yet. @throws UpstreamTlsError, with a text for logs
+ */
+export async function secureUpstream(raw: Duplex, options: SecureOptions): Promise<TLSSocket> {
+  const { tls, certificateOf, host, alpn, timeoutMs } = options;
+  let ready: Ready;
+  const serverName = tls.serverName || host || '';
+  try {
+    ready = prepare(tls, certificateOf);
+    if (tls.roots.kind === 'system' && ready.names.length === 0 && serverName === '')
+      throw new UpstreamTlsError('tls not possible: no name that the endpoint must have; set sni or subjectAltNames');
+  } catch (error) {
+    raw.destroy();
+    throw error;
   }
-
-  /**
-   * Handshakes over an established connection, which belongs to the result from now on and is destroyed on failure.
-   * @returns a socket that nobody reads yet. @throws UpstreamTlsError, with a text for logs
-   */
-  async secure(raw: Duplex, { tls, host, offer, timeoutMs }: SecureOptions): Promise<TLSSocket> {
-    let ready: Ready;
-    const serverName = tls.serverName || host || '';
-    try {
-      ready = this.#prepare(tls);
-      if (tls.roots.kind === 'system' && ready.names.length === 0 && serverName === '')
-        throw new UpstreamTlsError('tls not possible: no name that the endpoint must have; set sni or subjectAltNames');
-    } catch (error) {
-      raw.destroy();
-      throw error;
-    }
-    const verified = tls.roots.kind !== 'unverified';
-    const protocols = OFFERS[offer];
-    const socket = connect({
-      socket: raw,
-      secureContext: ready.context,
-      ...(serverName !== '' && isIP(serverName) === 0 ? { servername: serverName } : {}),
-      ...(protocols === undefined ? {} : { ALPNProtocols: [...protocols] }),
-      rejectUnauthorized: verified,
-      checkServerIdentity: () => undefined, // below, by the rule's own names
-    });
-    await handshake(socket, timeoutMs);
-    const problem = verified ? nameProblem(socket, ready.names, serverName) : undefined;
-    const wrong = problem ?? alpnProblem(socket, offer);
-    if (wrong === undefined) return socket;
-    socket.destroy();
-    throw new UpstreamTlsError(wrong);
-  }
-
-  #prepare(tls: UpstreamTls): Ready {
-    const certificate = tls.certificate === undefined ? undefined : this.#certificate(tls.certificate);
-    const known = this.#ready.get(tls);
-    if (known !== undefined && known.certificate === certificate) return known;
-    const { roots } = tls;
-    if (roots.kind === 'unusable') throw new UpstreamTlsError(`tls not possible: ${roots.why}`);
-    if (tls.mode === 'mutual' && certificate === undefined)
-      throw new UpstreamTlsError(`tls not possible: client certificate \`${tls.certificate ?? ''}\` is not there`);
-    // A Secret may bring the roots along (Istio: `ca.crt` beside `tls.crt`).
-    const ca = roots.kind === 'pem' ? roots.pem : '';
-    let context: SecureContext;
-    try {
-      context = createSecureContext({
-        minVersion: 'TLSv1.2',
-        ...(ca === '' ? {} : { ca }),
-        ...(tls.mode === 'mutual' && certificate !== undefined
-          ? { cert: certificate.chainPem, key: certificate.keyPem }
-          : {}),
-      });
-    } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      throw new UpstreamTlsError(`tls not possible: certificate or roots are not usable: ${why}`, { cause });
-    }
-    if (roots.kind === 'pem' && !ca.includes('-----BEGIN CERTIFICATE-----'))
-      throw new UpstreamTlsError('tls not possible: the roots hold no certificate');
-    const ready: Ready = { context, certificate, names: tls.subjectAltNames.map(nameTest) };
-    this.#ready.set(tls, ready);
-    return ready;
-  }
+  const verified = tls.roots.kind !== 'unverified';
+  const socket = connect({
+    socket: raw,
+    secureContext: ready.context,
+    ...(serverName !== '' && isIP(serverName) === 0 ? { servername: serverName } : {}),
+    ...(alpn.length === 0 ? {} : { ALPNProtocols: [...alpn] }),
+    rejectUnauthorized: verified,
+    checkServerIdentity: () => undefined, // below, by the rule's own names
+  });
+  await handshake(socket, timeoutMs);
+  const problem = verified ? nameProblem(socket, ready.names, serverName) : undefined;
+  const wrong = problem ?? alpnProblem(socket, alpn);
+  if (wrong === undefined) return socket;
+  socket.destroy();
+  throw new UpstreamTlsError(wrong);
 }
 
-function handshake(socket: TLSSocket, timeoutMs: number): Promise<void> {
+function prepare(tls: UpstreamTls, certificateOf: CertificateOf): Ready {
+  const certificate = tls.certificate === undefined ? undefined : certificateOf(tls.certificate);
+  const known = prepared.get(tls);
+  if (known !== undefined && known.certificate === certificate) return known;
+  const { roots } = tls;
+  if (roots.kind === 'unusable') throw new UpstreamTlsError(`tls not possible: ${roots.why}`);
+  if (tls.mode === 'mutual' && certificate === undefined)
+    throw new UpstreamTlsError(`tls not possible: client certificate \`${tls.certificate ?? ''}\` is not there`);
+  if (roots.kind === 'pem' && !roots.pem.includes('-----BEGIN CERTIFICATE-----'))
+    throw new UpstreamTlsError('tls not possible: the roots hold no certificate');
+  let context: SecureContext;
+  try {
+    context = createSecureContext({
+      minVersion: 'TLSv1.2',
+      ...(roots.kind === 'pem' ? { ca: roots.pem } : {}),
+      ...(roots.kind === 'system' ? systemRoots() : {}),
+      ...(tls.mode === 'mutual' && certificate !== undefined
+        ? { cert: certificate.chainPem, key: certificate.keyPem }
+        : {}),
+    });
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new UpstreamTlsError(`tls not possible: certificate or roots are not usable: ${why}`, { cause });
+  }
+  const ready: Ready = { context, certificate, names: tls.subjectAltNames.map(nameTest) };
+  prepared.set(tls, ready);
+  return ready;
+}
+
+/** Those of the machine's image; the library's own where it brings none. */
+function systemRoots(): { readonly ca?: string[] } {
+  const ca = getCACertificates('system');
+  return ca.length === 0 ? {} : { ca };
+}
+
+function handshake(socket: TLSSocket, timeoutMs: number | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     const lose = (why: string, cause?: Error): void => {
       clearTimeout(timer);
@@ -121,7 +114,8 @@ function handshake(socket: TLSSocket, timeoutMs: number): Promise<void> {
       socket.destroy();
       reject(new UpstreamTlsError(`tls handshake failed: ${why}`, { cause }));
     };
-    const timer = setTimeout(() => lose(`no answer in ${timeoutMs / 1000} s`), timeoutMs);
+    const timer =
+      timeoutMs === undefined ? undefined : setTimeout(() => lose(`no answer in ${timeoutMs / 1000} s`), timeoutMs);
     const onError = (error: Error & { code?: string }): void => lose(error.code ?? error.message, error);
     const onClose = (): void => lose('the connection was closed');
     socket.once('error', onError);
@@ -138,9 +132,11 @@ function handshake(socket: TLSSocket, timeoutMs: number): Promise<void> {
 
 const ignore = (): void => {};
 
-function alpnProblem(socket: TLSSocket, offer: AlpnOffer): string | undefined {
+function alpnProblem(socket: TLSSocket, alpn: readonly string[]): string | undefined {
   // A server that knows no ALPN speaks HTTP/1.1; one that was offered h2 alone must take it (RFC 9113 §3.2).
-  return offer === 'h2' && socket.alpnProtocol !== 'h2' ? 'the endpoint does not speak h2' : undefined;
+  return alpn.length === 1 && alpn[0] === 'h2' && socket.alpnProtocol !== 'h2'
+    ? 'the endpoint does not speak h2'
+    : undefined;
 }
 
 // ---- names -------------------------------------------------------------------------------------------------------
