@@ -11,10 +11,11 @@ import { Netns } from '../src/platform/linux/netns.ts';
 import type { Part, PartOptions } from './part.ts';
 import { control } from './parts/control.ts';
 import { l4 } from './parts/l4.ts';
+import { l7 } from './parts/l7.ts';
 import { room } from './parts/room.ts';
 import { judge, machine, type PartResult, table, writeJson } from './report.ts';
 
-const PARTS: readonly Part[] = [l4, room, control];
+const PARTS: readonly Part[] = [l4, l7, room, control];
 const INSIDE = 'AMBIT_BENCH_INSIDE';
 
 function positive(text: string): number {

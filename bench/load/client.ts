@@ -2,27 +2,11 @@
 // server. `node bench/load/client.ts '<LoadOptions as JSON>'` prints a LoadResult as JSON.
 
 import { connect, type Socket } from 'node:net';
-import { CLOSING_REQUEST, type LoadOptions, type LoadResult, REQUEST, RESPONSE } from './protocol.ts';
+import { CLOSING_REQUEST, type LoadOptions, REQUEST, RESPONSE } from './protocol.ts';
+import { finished, finishedBytes, lost, pace, record } from './recorder.ts';
 
 const options = JSON.parse(process.argv[2] ?? '{}') as LoadOptions;
 const { host, port } = options;
-
-/** Latencies of the measured time, milliseconds. */
-const latencies = new Float64Array(4_000_000);
-let measuring = false;
-let done = 0;
-let failed = 0;
-
-function finished(startedMs: number): void {
-  if (!measuring) return;
-  if (done < latencies.length) latencies[done] = performance.now() - startedMs;
-  done++;
-}
-
-function lost(error: Error): void {
-  failed++;
-  if (failed === 1) console.error(`first failure: ${error.message}`);
-}
 
 /** One keep-alive connection; sends again as soon as it is answered (closed), or when it is told (paced). */
 class Caller {
@@ -64,16 +48,6 @@ class Caller {
   }
 }
 
-/** Spreads `rate` requests a second evenly over the connections; timers are good for a millisecond. */
-function pace(callers: readonly Caller[], rate: number): void {
-  const startedMs = performance.now();
-  let sent = 0;
-  setInterval(() => {
-    const due = Math.floor(((performance.now() - startedMs) * rate) / 1_000);
-    for (; sent < due; sent++) callers[sent % callers.length]?.send();
-  }, 1);
-}
-
 /** A connection for every request: opened, answered, closed by the server, again. */
 function callOnce(): void {
   const startedMs = performance.now();
@@ -98,7 +72,7 @@ function swallow(): void {
     onread: {
       buffer: Buffer.allocUnsafe(256 << 10),
       callback: (bytes) => {
-        if (measuring) done += bytes;
+        finishedBytes(bytes);
         return true;
       },
     },
@@ -114,16 +88,4 @@ if (options.mode === 'closed' || options.mode === 'paced') {
   if (options.mode === 'paced') pace(callers, options.rate ?? 1_000);
 }
 
-setTimeout(() => {
-  measuring = true;
-  const startedMs = performance.now();
-  console.log('measuring');
-  setTimeout(() => {
-    measuring = false;
-    const seconds = (performance.now() - startedMs) / 1_000;
-    const sorted = options.mode === 'bulk' ? undefined : latencies.subarray(0, Math.min(done, latencies.length)).sort();
-    const at = (q: number): number => sorted?.[Math.floor(sorted.length * q)] ?? Number.NaN;
-    const result: LoadResult = { done, seconds, failed, ...(sorted ? { p50: at(0.5), p99: at(0.99) } : {}) };
-    process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit());
-  }, options.durationMs);
-}, options.warmupMs);
+record(options, options.mode !== 'bulk');

