@@ -90,7 +90,7 @@ function checkSource(source: Field, action: string, faults: Faults): void {
       if (name === 'ipBlocks' || name === 'remoteIpBlocks') faults.range(value);
       if (name === 'serviceAccounts') checkAccount(value, faults);
       if (name === 'principals' && value.text.startsWith('spiffe://'))
-        faults.invalid(value, 'a principal is written without `spiffe://`: with it, it never matches');
+        faults.warn(value, 'a principal is written without `spiffe://`: with it, it never matches');
       if (name === 'requestPrincipals' && action === 'CUSTOM')
         faults.forbidden(value, 'action CUSTOM is decided before tokens are read: take out requestPrincipals');
     }

@@ -54,8 +54,6 @@ export function checkTextMatch(match: Field, faults: Faults, presence: boolean):
     return;
   }
   if (kind === 'regex' && !(presence && match.at('regex').text === '*')) faults.regex(match.at('regex'));
-  if (kind === 'prefix' && match.at('prefix').text === '' && !presence)
-    faults.invalid(match.at('prefix'), 'must not be empty');
 }
 
 /** `Percent{value}` */

@@ -46,10 +46,6 @@ function checkPolicy(policy: Field, faults: Faults): void {
     faults.port(port.at('port', 'number'));
     checkParts(port, faults);
   }
-  faults.unique(
-    ports.map((port) => port.at('port', 'number')),
-    (number) => (number.number === undefined ? undefined : String(number.number)),
-  );
 }
 
 function checkParts(policy: Field, faults: Faults): void {
@@ -74,7 +70,8 @@ function checkLoadBalancer(balancer: Field, outlier: Field, faults: Faults): voi
   if (hash.isSet) {
     const keys = ['httpHeaderName', 'httpCookie', 'useSourceIp', 'httpQueryParameterName'] as const;
     faults.onlyOne(hash, ...keys);
-    if (hash.among(...keys).length === 0) faults.required(hash, `one of ${keys.join(', ')} must be set`);
+    if (hash.among(...keys).length === 0)
+      faults.warn(hash, `one of ${keys.join(', ')} should be set: there is nothing to hash by`);
     faults.onlyOne(hash, 'ringHash', 'maglev');
     const header = hash.at('httpHeaderName');
     if (header.isSet && !isHeaderName(header.text)) faults.invalid(header, 'is no header name');

@@ -18,7 +18,6 @@ const MATCHES: Readonly<Record<string, 'listener' | 'routeConfiguration' | 'clus
   EXTENSION_CONFIG: 'none',
   BOOTSTRAP: 'none',
 };
-const RELATIVE: ReadonlySet<string> = new Set(['INSERT_BEFORE', 'INSERT_AFTER']);
 
 export function validateEnvoyFilter(object: Field, faults: Faults): void {
   const spec = object.at('spec');
@@ -41,8 +40,7 @@ function checkPatch(entry: Field, faults: Faults): void {
   }
   const operation = patch.at('operation').text;
   if (operation === '' || operation === 'INVALID') faults.required(patch.at('operation'));
-  if (operation === 'REMOVE' && patch.at('value').isSet)
-    faults.forbidden(patch.at('value'), 'what is removed has no value');
+  if (operation === 'REMOVE' && patch.at('value').isSet) faults.warn(patch.at('value'), 'what is removed has no value');
   if (operation !== 'REMOVE' && operation !== '' && !patch.at('value').isSet) faults.required(patch.at('value'));
   const match = entry.at('match');
   const wanted = Object.hasOwn(MATCHES, applyTo) ? MATCHES[applyTo] : undefined;
@@ -51,20 +49,18 @@ function checkPatch(entry: Field, faults: Faults): void {
   for (const name of written)
     if (wanted !== undefined && name !== wanted && name !== 'waypoint')
       faults.invalid(match.at(name), `applyTo ${applyTo} is matched by ${wanted === 'none' ? 'nothing more' : wanted}`);
-  checkFilterNames(match, applyTo, operation, faults);
+  checkFilterNames(match, applyTo, faults);
   const version = match.at('proxy', 'proxyVersion');
   if (version.text !== '') faults.regex(version);
   if (JSON.stringify(patch.at('value').value ?? null).includes('type.googleapis.com/envoy.api.v2'))
     faults.invalid(patch.at('value'), "uses Envoy's API version 2, which is gone");
 }
 
-function checkFilterNames(match: Field, applyTo: string, operation: string, faults: Faults): void {
+function checkFilterNames(match: Field, applyTo: string, faults: Faults): void {
   const filter = match.at('listener', 'filterChain', 'filter');
   const needsFilter = applyTo === 'HTTP_FILTER' || applyTo === 'NETWORK_FILTER';
   if (!needsFilter) return;
   if (filter.isSet) faults.needs(filter.at('name'));
   if (filter.at('subFilter').isSet && applyTo === 'NETWORK_FILTER')
     faults.invalid(filter.at('subFilter'), 'is for applyTo HTTP_FILTER');
-  if (RELATIVE.has(operation) && !filter.isSet && match.at('listener').isSet)
-    faults.required(match.at('listener', 'filterChain', 'filter'), `${operation} needs the filter it is relative to`);
 }

@@ -57,7 +57,7 @@ export function validateGrpcRoute(object: Field, faults: Faults): void {
 function checkMethodNames(method: Field, faults: Faults): void {
   if (
     method.at('service').text !== '' &&
-    !/^[A-Za-z_][A-Za-z_0-9]*(\.[A-Za-z_][A-Za-z_0-9]*)*$/.test(method.at('service').text)
+    !/^\.?[A-Za-z_][A-Za-z_0-9]*(\.[A-Za-z_][A-Za-z_0-9]*)*$/.test(method.at('service').text)
   )
     faults.invalid(method.at('service'), 'is no name of a gRPC service');
   if (method.at('method').text !== '' && !/^[A-Za-z_][A-Za-z_0-9]*$/.test(method.at('method').text))

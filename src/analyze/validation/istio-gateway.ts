@@ -89,7 +89,6 @@ function checkVersions(tls: Field, faults: Faults): void {
 /** A Sidecar's or ServiceEntry's port. */
 export function checkNamedPort(port: Field, faults: Faults): void {
   faults.port(port.at('number'));
-  faults.needs(port.at('name'));
   const protocol = port.at('protocol');
   if (protocol.isSet) checkProtocol(protocol, faults);
 }

@@ -74,7 +74,7 @@ function checkResolution(spec: Field, portNames: ReadonlySet<string>, faults: Fa
       break;
     case 'STATIC':
       if (endpoints.length === 0 && !selects)
-        faults.required(spec.at('endpoints'), 'resolution STATIC needs endpoints or workloadSelector');
+        faults.warn(spec, 'resolution STATIC has no endpoints and no workloadSelector: nothing can be called');
       break;
     case 'DNS':
     case 'DNS_ROUND_ROBIN':

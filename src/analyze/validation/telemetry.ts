@@ -9,7 +9,7 @@ export function validateTelemetry(object: Field, faults: Faults): void {
   const spec = object.at('spec');
   checkAttachment(spec, faults);
   for (const tracing of spec.at('tracing').items()) checkTracing(tracing, faults);
-  if (spec.at('tracing').items().length > 1) faults.invalid(spec.at('tracing'), 'only one entry is supported');
+  if (spec.at('tracing').items().length > 1) faults.warn(spec.at('tracing'), 'only one entry is supported');
   for (const metrics of spec.at('metrics').items()) {
     checkProviders(metrics, faults);
     for (const override of metrics.at('overrides').items()) checkOverride(override, faults);
@@ -29,7 +29,7 @@ function checkProviders(at: Field, faults: Faults): void {
 function checkTracing(tracing: Field, faults: Faults): void {
   checkProviders(tracing, faults);
   if (tracing.at('providers').items().length > 1)
-    faults.invalid(tracing.at('providers'), 'tracing goes to one provider only');
+    faults.warn(tracing.at('providers'), 'tracing goes to one provider only');
   faults.percent(tracing.at('randomSamplingPercentage'));
   for (const [name, tag] of tracing.at('customTags').entries()) {
     const kinds = ['literal', 'environment', 'header', 'formatter'] as const;
@@ -72,7 +72,6 @@ export function validateWasmPlugin(object: Field, faults: Faults): void {
     const isHost = variable.at('valueFrom').text === 'HOST';
     if (isHost && variable.at('value').text !== '')
       faults.forbidden(variable.at('value'), 'with valueFrom HOST the value comes from the proxy');
-    if (!isHost) faults.needs(variable.at('value'));
   }
   faults.unique(
     variables.map((variable) => variable.at('name')),

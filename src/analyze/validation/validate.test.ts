@@ -111,7 +111,7 @@ const CASES: readonly Case[] = [
       [`{host: web, subsets: [{name: V_1, labels: {a: b}}]}`, 'spec.subsets[0].name: invalid'],
       [
         `{host: web, trafficPolicy: {loadBalancer: {consistentHash: {}}}}`,
-        'spec.trafficPolicy.loadBalancer.consistentHash: required',
+        'spec.trafficPolicy.loadBalancer.consistentHash: warning',
       ],
       [
         `{host: web, trafficPolicy: {loadBalancer: {localityLbSetting: {distribute: [{from: a, to: {b: 50}}]}}}}`,
@@ -202,7 +202,7 @@ const CASES: readonly Case[] = [
       [`{hosts: [a], ports: [{number: 80, name: a}, {number: 80, name: b}]}`, 'spec.ports[1].number: duplicate'],
       [`{hosts: [a], ports: [{number: 80, name: a}, {number: 81, name: a}]}`, 'spec.ports[1].name: duplicate'],
       [`{hosts: [a], endpoints: [{address: 10.0.0.1}]}`, 'spec.endpoints: forbidden'],
-      [`{hosts: [a], resolution: STATIC}`, 'spec.endpoints: required'],
+      [`{hosts: [a], resolution: STATIC}`, 'spec: warning'],
       [`{hosts: [a], resolution: STATIC, endpoints: [{address: b.example.com}]}`, 'spec.endpoints[0].address: invalid'],
       [
         `{hosts: [a], resolution: STATIC, endpoints: [{address: 10.0.0.1, ports: {x: 1}}]}`,
@@ -304,7 +304,7 @@ const CASES: readonly Case[] = [
       ],
       [
         `{rules: [{from: [{source: {principals: ["spiffe://a"]}}]}]}`,
-        'spec.rules[0].from[0].source.principals[0]: invalid',
+        'spec.rules[0].from[0].source.principals[0]: warning',
       ],
       [`{rules: [{to: [{operation: {ports: ["0"]}}]}]}`, 'spec.rules[0].to[0].operation.ports[0]: invalid'],
       [`{rules: [{to: [{operation: {paths: ["/{*}*"]}}]}]}`, 'spec.rules[0].to[0].operation.paths[0]: invalid'],
@@ -350,7 +350,7 @@ const CASES: readonly Case[] = [
     bad: [
       [`{selector: {matchLabels: {a: b}}, targetRefs: [{kind: Service, name: a}]}`, 'spec: invalid'],
       [`{tracing: [{randomSamplingPercentage: 101}]}`, 'spec.tracing[0].randomSamplingPercentage: invalid'],
-      [`{tracing: [{providers: [{name: a}, {name: b}]}]}`, 'spec.tracing[0].providers: invalid'],
+      [`{tracing: [{providers: [{name: a}, {name: b}]}]}`, 'spec.tracing[0].providers: warning'],
       [`{tracing: [{customTags: {a: {}}}]}`, 'spec.tracing[0].customTags.a: required'],
       [
         `{metrics: [{overrides: [{tagOverrides: {a: {operation: REMOVE, value: b}}}]}]}`,
