@@ -49,6 +49,17 @@ test("kubectl debug adds a container that shares the pod's network; its logs are
   assert.equal(await mesh.kubectlOk(['get', 'pod', 'web', '-o', 'jsonpath={.status.phase}']), 'Running');
 });
 
+test('the next room shows what the debugger came to, and does not start it again', async () => {
+  const at = '{.status.ephemeralContainerStatuses[*].state.terminated.finishedAt}';
+  const before = await mesh.kubectlOk(['get', 'pod', 'web', '-o', `jsonpath=${at}`]);
+  assert.equal((await mesh.ambit(['down'])).code, 0);
+  const up = await mesh.ambit(['up', '--detach', '--nodes', '1', '--empty']);
+  assert.equal(up.code, 0, up.stderr);
+  await mesh.kubectlOk(['wait', '--for=condition=Ready', 'pod/web', '--timeout=30s']);
+  await mesh.kubectlOk(['label', 'pod', 'web', 'seen=again']);
+  assert.equal(await mesh.kubectlOk(['get', 'pod', 'web', '-o', `jsonpath=${at}`]), before);
+});
+
 test('a pod and a service are reached through the API', async () => {
   for (const at of ['pods/web', 'pods/web:8080', 'services/web', 'services/web:80', 'services/http:web:80']) {
     const path = `/api/v1/namespaces/default/${at}/proxy/some%20where?q=1`;

@@ -19,28 +19,35 @@ function ended(status: TerminatedStatus): Terminated {
 }
 
 /** What is known of a container from an earlier room; undefined when it never ran. */
-export function formerLifeOf(pod: Pod, name: string, kind: 'main' | 'other', now: Date): FormerLife | undefined {
-  const status = [...(pod.status?.containerStatuses ?? []), ...(pod.status?.initContainerStatuses ?? [])].find(
-    (each) => each.name === name,
-  );
+export function formerLifeOf(
+  pod: Pod,
+  name: string,
+  kind: 'main' | 'ephemeral' | 'other',
+  now: Date,
+): FormerLife | undefined {
+  const { containerStatuses = [], initContainerStatuses = [], ephemeralContainerStatuses = [] } = pod.status ?? {};
+  const all = [...containerStatuses, ...initContainerStatuses, ...ephemeralContainerStatuses];
+  const status = all.find((each) => each.name === name);
   if (status === undefined) return undefined;
   const policy = pod.spec?.restartPolicy ?? 'Always';
   const { running, terminated } = status.state ?? {};
   if (terminated !== undefined) {
     const last = ended(terminated);
     const forGood = kind === 'main' && (policy === 'Never' || (policy === 'OnFailure' && last.exitCode === 0));
-    return { restarts: status.restartCount, last, finished: forGood };
+    return { restarts: status.restartCount, last, finished: forGood || kind === 'ephemeral' };
   }
   if (running !== undefined) {
+    // Nobody starts an ephemeral container again.
+    const forGood = kind === 'ephemeral' || policy === 'Never';
     const last: Terminated = {
       kind: 'terminated',
-      exitCode: policy === 'Never' ? 137 : 255,
-      reason: policy === 'Never' ? 'ContainerStatusUnknown' : 'Unknown',
+      exitCode: forGood ? 137 : 255,
+      reason: forGood ? 'ContainerStatusUnknown' : 'Unknown',
       message: 'The container could not be located when the pod was started again: the room had ended',
       startedAt: new Date(running.startedAt ?? 0),
       finishedAt: now,
     };
-    return { restarts: status.restartCount, last, finished: kind === 'main' && policy === 'Never' };
+    return { restarts: status.restartCount, last, finished: kind !== 'other' && forGood };
   }
   const before = status.lastState?.terminated;
   if (before === undefined) return undefined;

@@ -1,5 +1,4 @@
-// What a manifest may ask for and a room does not have; the pod runs without it, and says so. Limits of CPU and memory are
-// not among it: nearly every manifest has some, and nothing but the machine enforces them here (docs). Pure.
+// What a manifest may ask for and a room does not have; the pod runs without it, and says so. Pure.
 
 import type { ContainerSpec, PodSpec } from './types.ts';
 
@@ -17,4 +16,16 @@ export function notSupported(spec: PodSpec | undefined): string[] {
     if ((volumeDevices ?? []).length > 0) found.push(`volumeDevices of container ${name}: there are no block devices`);
   }
   return found;
+}
+
+/**
+ * Whose limit of memory nothing enforces, one sentence: a program that would be killed in a cluster goes on here. Of CPU
+ * nothing is said: there a program is only slower.
+ */
+export function memoryNotLimited(spec: PodSpec | undefined): string | undefined {
+  const all: readonly ContainerSpec[] = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])];
+  const limited = all.filter(({ resources }) => resources?.limits?.memory !== undefined).map(({ name }) => name);
+  if (limited.length === 0) return undefined;
+  const whose = limited.length === 1 ? `container ${limited[0]}` : `containers ${limited.join(', ')}`;
+  return `the memory limit of ${whose} is not enforced: only the machine limits a room`;
 }

@@ -13,7 +13,7 @@ import { hostnameOf, hostsFile, resolvConf } from './files.ts';
 import { formerLifeOf } from './former-life.ts';
 import { ContainerLog, forgetOldLogs } from './logs.ts';
 import type { NodeServices } from './node-services.ts';
-import { notSupported } from './not-supported.ts';
+import { memoryNotLimited, notSupported } from './not-supported.ts';
 import { podStatus } from './status.ts';
 import { StatusWriter } from './status-writer.ts';
 import { PodTokens } from './tokens.ts';
@@ -78,7 +78,15 @@ export class PodWorker {
     this.#writer = new StatusWriter(services.client, () => this.#status());
     for (const spec of pod.spec?.initContainers ?? []) this.#addRunner(spec, isSidecar(spec) ? 'sidecar' : 'init');
     for (const spec of pod.spec?.containers ?? []) this.#addRunner(spec, 'main');
+    // Those of an earlier room are only shown.
+    for (const spec of this.#ephemeral(pod))
+      if (pod.status?.ephemeralContainerStatuses?.some(({ name }) => name === spec.name))
+        this.#addRunner(spec, 'ephemeral');
     this.#finished = this.#live();
+  }
+
+  #ephemeral({ spec }: Pod): readonly ContainerSpec[] {
+    return (spec?.ephemeralContainers ?? []) as unknown as ContainerSpec[];
   }
 
   get pod(): Pod {
@@ -103,7 +111,7 @@ export class PodWorker {
     const former = formerLifeOf(
       this.#pod,
       spec.name,
-      role === 'main' ? 'main' : 'other',
+      role === 'main' || role === 'ephemeral' ? role : 'other',
       new Date(this.#services.clock.nowMs()),
     );
     const runner = new ContainerRunner(spec, role, this.#host(), former);
@@ -116,7 +124,7 @@ export class PodWorker {
     this.#pod = pod;
     for (const spec of [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])])
       this.#runners.get(spec.name)?.update(spec);
-    for (const spec of (pod.spec?.ephemeralContainers ?? []) as unknown as ContainerSpec[])
+    for (const spec of this.#ephemeral(pod))
       if (!this.#runners.has(spec.name) && this.#netns !== undefined) void this.#addRunner(spec, 'ephemeral').run();
     this.refresh();
     this.#changed();
@@ -143,6 +151,8 @@ export class PodWorker {
   async #live(): Promise<void> {
     this.#changed();
     for (const message of notSupported(this.#pod.spec)) this.#tell('Warning', 'NotSupported', message);
+    const unlimited = memoryNotLimited(this.#pod.spec);
+    if (unlimited !== undefined) this.#tell('Normal', 'MemoryNotLimited', unlimited);
     try {
       await this.#makeSandbox();
       await this.#makeVolumes();

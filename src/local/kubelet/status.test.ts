@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { formerLifeOf } from './former-life.ts';
-import { notSupported } from './not-supported.ts';
+import { memoryNotLimited, notSupported } from './not-supported.ts';
 import { type PodPicture, phaseOf, podStatus } from './status.ts';
 import type { ContainerRecord, ContainerState, Pod, PodSpec, PodStatus, Terminated } from './types.ts';
 
@@ -197,4 +197,29 @@ test('what a room does not have is said, one sentence each', () => {
   assert.equal(said.length, 3);
   assert.match(said[2] ?? '', /hostPort of container a/);
   assert.deepEqual(notSupported({ containers: [{ name: 'a', ports: [{ containerPort: 80 }] }] }), []);
+});
+
+test('limits of memory are told of once, with the names of the containers', () => {
+  const limited = (name: string) => ({ name, resources: { limits: { memory: '64Mi', cpu: '1' } } });
+  const of = (...containers: { name: string }[]) => memoryNotLimited({ containers });
+  assert.match(of(limited('a'), { name: 'b' }, limited('c')) ?? '', /of containers a, c is not enforced/);
+  assert.match(of(limited('a')) ?? '', /of container a is/);
+  assert.equal(of({ name: 'b' }), undefined);
+});
+
+test('an ephemeral container is not started again by the next room, however it ended', () => {
+  const now = new Date('2026-05-04T09:00:00Z');
+  const at = '2026-05-04T08:00:00Z';
+  const states = [
+    { terminated: { exitCode: 0, reason: 'Completed', startedAt: at, finishedAt: at } },
+    { running: { startedAt: at } },
+  ];
+  const reasons = states.map((state) => {
+    const status = { name: 'looker', image: 'x', imageID: 'x', ready: false, restartCount: 0, state };
+    const pod = { apiVersion: 'v1', kind: 'Pod', status: { ephemeralContainerStatuses: [status] } } as const;
+    const former = formerLifeOf(pod as unknown as Pod, 'looker', 'ephemeral', now);
+    assert.equal(former?.finished, true);
+    return former?.last?.reason;
+  });
+  assert.deepEqual(reasons, ['Completed', 'ContainerStatusUnknown']);
 });
