@@ -58,9 +58,13 @@ export class Collectors {
     });
   }
 
-  /** Before the end of the process. */
-  async flush(): Promise<void> {
-    await Promise.all([...this.#spans.values(), ...this.#logs.values()].map((sender) => sender.flush()));
+  /** Before the end of the process: resolves when all has left, or could not, or the time is over. */
+  async flush(withinMs: number): Promise<void> {
+    const late = Promise.withResolvers<void>();
+    const timer = this.#options.clock.after(withinMs, () => late.resolve());
+    const senders = [...this.#spans.values(), ...this.#logs.values()];
+    await Promise.race([Promise.all(senders.map((sender) => sender.flush())), late.promise]);
+    timer.cancel();
   }
 
   #sender<T>(

@@ -38,6 +38,8 @@ export interface ProxyTelemetryOptions {
   readonly random?: () => number;
 }
 
+/** A collector that does not answer must not hold up the end of the process. */
+const FLUSH_MS = 3000;
 /** Warnings that are kept apart; a configuration that comes again warns no second time. */
 const MOST_WARNINGS = 1000;
 
@@ -83,9 +85,12 @@ export class ProxyTelemetry {
     return new ConnectionReports({ proxy, clock, metrics, current: () => this.#configured(config()) });
   }
 
-  /** Before the end of the process: resolves when spans and records have left, or could not. */
-  flush(): Promise<void> {
-    return this.#collectors.flush();
+  /**
+   * Before the end of the process, while connections can still be made: resolves when spans and records have left, or
+   * could not, or after `withinMs`.
+   */
+  flush(withinMs = FLUSH_MS): Promise<void> {
+    return this.#collectors.flush(withinMs);
   }
 
   #configured(config: TelemetryConfig): ConfiguredTelemetry {

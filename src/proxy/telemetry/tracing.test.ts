@@ -349,6 +349,17 @@ test('a collector that is away: bounded memory, all of it counted, no request wa
   assert.ok(calls <= 9, `${calls} calls`);
 });
 
+test('the end does not wait for a collector that never answers', async () => {
+  const { made, clock } = telemetry('waypoint', { call: () => new Promise(() => {}) });
+  const one = made.of(config());
+  const e = answered();
+  one.begin(e);
+  one.finish(e);
+  const flushed = made.flush(3000);
+  clock.advance(3000);
+  await flushed;
+});
+
 test('not sampled, or not to be reported: nothing is sent', async () => {
   const silent: HttpCaller = { call: () => assert.fail('nothing is to be sent') };
   for (const change of [{ samplingPercent: 0 }, { reportsSpans: false }]) {
