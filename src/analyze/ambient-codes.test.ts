@@ -512,6 +512,43 @@ spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: GatewayClass, name:
     at: 'Service shop/web',
     cure: [', {name: istio-proxy, image: p}', ''],
   },
+  {
+    code: 'AMB0045',
+    yaml:
+      WEB +
+      object(
+        'gateway.networking.k8s.io/v1',
+        'HTTPRoute',
+        '{parentRefs: [{name: edge}], rules: [{backendRefs: [{name: wbe, port: 80}]}]}',
+      ),
+    at: 'HTTPRoute shop/x spec.rules[0].backendRefs[0].name',
+    cure: ['name: wbe', 'name: web'],
+  },
+  {
+    code: 'AMB0045',
+    yaml:
+      WEB +
+      object(
+        'gateway.networking.k8s.io/v1',
+        'HTTPRoute',
+        '{parentRefs: [{name: edge}], rules: [{backendRefs: [{name: web, port: 8080}]}]}',
+      ),
+    at: 'HTTPRoute shop/x spec.rules[0].backendRefs[0].port',
+    cure: ['{name: web, port: 8080}', '{name: web, port: 80}'],
+  },
+  {
+    code: 'AMB0046',
+    yaml:
+      WEB +
+      WAYPOINT +
+      object(
+        'gateway.networking.k8s.io/v1',
+        'HTTPRoute',
+        '{parentRefs: [{name: waypoint, sectionName: https}], rules: [{backendRefs: [{name: web, port: 80}]}]}',
+      ),
+    at: 'HTTPRoute shop/x spec.parentRefs[0].sectionName',
+    cure: ['sectionName: https', 'sectionName: mesh'],
+  },
 ];
 
 for (const one of CASES) testCase(one);

@@ -287,4 +287,16 @@ export const AMBIENT_CODES = {
       `ztunnel knows no alias: \`${principal}\` is taken as written, and nobody has trust domain ${alias}`,
     'write the principal with the trust domain of the mesh',
   ),
+  AMB0045: define(
+    'Error',
+    'BackendNotFound',
+    (what: string) => `${what} does not exist: its share of the requests is answered with 500`,
+    'correct the reference, or add the Service',
+  ),
+  AMB0046: define(
+    'Error',
+    'ParentNotFound',
+    (what: string) => `${what} does not exist: the route is attached to nothing there`,
+    'correct the reference, or add what it names',
+  ),
 };

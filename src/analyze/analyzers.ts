@@ -6,6 +6,7 @@ import { leftoverAnalyzer, waypointLabelAnalyzer } from './ambient/enrolment.ts'
 import { mtlsAnalyzer } from './ambient/mtls.ts';
 import { networkPolicyAnalyzer, uncapturedAnalyzer } from './ambient/network.ts';
 import { ztunnelPolicyAnalyzer } from './ambient/policies.ts';
+import { routeReferenceAnalyzer } from './ambient/references.ts';
 import { clientMatchAnalyzer, retryAnnotationAnalyzer, routeAnalyzer } from './ambient/routes.ts';
 import { translationAnalyzer } from './ambient/translation.ts';
 import {
@@ -80,6 +81,7 @@ export const ANALYZERS: readonly Analyzer[] = [
   portMeaningAnalyzer,
   retryAnnotationAnalyzer,
   routeAnalyzer,
+  routeReferenceAnalyzer,
   selectorBehindWaypointAnalyzer,
   selectorKindAnalyzer,
   sidecarResourceAnalyzer,
