@@ -51,7 +51,7 @@ export class TunnelRelay implements Relay, TunnelSink, StreamUser {
 
   /** Begins to copy. */
   start(): void {
-    this.#application.start(this);
+    this.#application.start(this, !this.#outbound);
   }
 
   cut(code: ResetCode): void {
@@ -144,7 +144,7 @@ export class StreamPair implements Relay {
     this.#client = new Side(client, server, this, meter, true);
     this.#server = new Side(server, client, this, meter, false);
     client.start(this.#client);
-    server.start(this.#server);
+    server.start(this.#server, true);
   }
 
   cut(): void {

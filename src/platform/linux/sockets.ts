@@ -84,10 +84,12 @@ export interface UdpOptions {
   readonly mark?: number | undefined;
 }
 
-function setOption(fd: number, level: number, name: number, value: number, what: string): void {
-  const bytes = Buffer.allocUnsafe(4);
-  bytes.writeInt32LE(value, 0);
-  check(libc.setsockopt(fd, level, name, bytes, 4), 'setsockopt', () => what);
+const optionValue = Buffer.alloc(4);
+
+function setOption(fd: number, level: number, name: number, value: number, what: string | (() => string)): void {
+  optionValue.writeInt32LE(value, 0);
+  if (libc.setsockopt(fd, level, name, optionValue, 4) === -1)
+    check(-1, 'setsockopt', typeof what === 'string' ? () => what : what);
 }
 
 /** Both spellings on an IPv6 socket: it may carry IPv4 too. */
@@ -170,15 +172,15 @@ export function dialSocket(netns: Netns, options: ConnectOptions): number {
   const what = (): string => `TCP connection to ${formatHostPort(destination)} not opened`;
   const family = isV4(destination.ip) ? AF_INET : AF_INET6;
   return makeSocket(netns, family, SOCK_STREAM, what, (fd) => {
-    if (options.mark !== undefined) setOption(fd, SOL_SOCKET, SO_MARK, options.mark, what());
-    setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1, what());
+    if (options.mark !== undefined) setOption(fd, SOL_SOCKET, SO_MARK, options.mark, what);
+    setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1, what);
     if (options.keepalive !== undefined) setKeepalive(fd, options.keepalive);
     if (source === undefined) return;
     setTransparent(fd, family, 'require');
-    if (family === AF_INET) setOption(fd, SOL_IP, IP_FREEBIND, 1, what());
-    else setOption(fd, SOL_IPV6, IPV6_FREEBIND, 1, what());
+    if (family === AF_INET) setOption(fd, SOL_IP, IP_FREEBIND, 1, what);
+    else setOption(fd, SOL_IPV6, IPV6_FREEBIND, 1, what);
     // The port is chosen at connect, unique per destination: else every client address has only 28,000 connections.
-    if (source.port === 0) setOption(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1, what());
+    if (source.port === 0) setOption(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1, what);
     bindTo(fd, source, family, () => `${what()} from ${formatHostPort(source)}`);
   });
 }

@@ -26,8 +26,11 @@ export interface TcpStream {
   /** The peer's address; undefined when it is gone already. */
   remote(): HostPort | undefined;
   local(): HostPort | undefined;
-  /** Begins to read; before, nothing is. */
-  start(user: StreamUser): void;
+  /**
+   * Begins to read; before, nothing is.
+   * @param answersOnce  the peer is a server: many send one answer and end
+   */
+  start(user: StreamUser, answersOnce?: boolean): void;
   pause(): void;
   resume(): void;
   /** Takes `bytes`, which may change afterwards. False: they wait, go on at `drained`. */

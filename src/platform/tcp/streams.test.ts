@@ -57,7 +57,7 @@ for (const [make, using] of [
       assert.equal(originalDestination(accepted.fd), undefined);
       const client = new Listener();
       const server = new Listener();
-      dialled.start(client);
+      dialled.start(client, true);
       accepted.start(server);
       dialled.write(Buffer.from('question'));
       dialled.end();
@@ -75,6 +75,23 @@ for (const [make, using] of [
       assert.equal(accepted.write(Buffer.from('late')), true);
       close();
       close();
+    });
+
+    test('an answer and its end, read together or apart; more than one read holds', async () => {
+      for (const size of [10, 200_000]) {
+        const { dialled, accepted, close } = await joined();
+        const client = new Listener();
+        dialled.end();
+        const server = new Listener();
+        accepted.start(server);
+        await server.peerEnded.promise;
+        accepted.write(Buffer.alloc(size, 'x'));
+        accepted.end();
+        dialled.start(client, true);
+        assert.deepEqual(await client.over.promise, { clean: true, error: undefined });
+        assert.equal(client.text, 'x'.repeat(size));
+        close();
+      }
     });
 
     test('nothing is read before the start', async () => {
