@@ -153,8 +153,10 @@ function clientOf(source: Workload, service: Service): HostPort {
 
 /** The waypoint dials endpoints itself, in its own name: their policies judge that. */
 function onward(hop: Hop, waypointUid: string, key: string): readonly WhyAnswer[] {
-  const waypoint = hop.world.workload(waypointUid);
-  if (waypoint === undefined) return [];
+  const pod = hop.world.workload(waypointUid);
+  if (pod === undefined) return [];
+  // No node proxy captures it: it makes tunnels itself.
+  const waypoint: Workload = { ...pod, tunnelProtocol: 'hbone' };
   return hop.world
     .endpoints(key)
     .slice(0, MAX_ENDPOINTS)
