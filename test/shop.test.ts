@@ -79,10 +79,37 @@ test('ztunnel-config lists the pods as HBONE', async () => {
   assert.equal(ran.code, 0, ran.stderr);
   const workloads = JSON.parse(ran.stdout) as { name: string; protocol: string }[];
   assert.ok(workloads.length >= 7);
+  // The proxies of layer 7 are parts of the mesh themselves, and not captured.
+  const proxies = /^(shop-istio|waypoint)-/;
   assert.deepEqual(
-    workloads.filter((w) => w.protocol !== 'HBONE').map((w) => w.name),
+    workloads.filter((w) => w.protocol !== 'HBONE' && !proxies.test(w.name)).map((w) => w.name),
     [],
   );
+});
+
+test('the shop has a gateway on this machine, and a waypoint before its customers', async () => {
+  const status = JSON.parse((await mesh.ambit(['status', '-o', 'json'])).stdout) as {
+    gateways: { name: string; programmed: boolean; listeners: { url?: string }[] }[];
+  };
+  assert.deepEqual(
+    status.gateways.map(({ name, programmed }) => [name, programmed]),
+    [
+      ['shop', true],
+      ['waypoint', true],
+    ],
+  );
+  const url = status.gateways[0]?.listeners[0]?.url ?? '';
+  const products = await fetch(`${url}/products`);
+  assert.equal(products.status, 200);
+  assert.match(await products.text(), /lamp/);
+  assert.equal((await fetch(`${url}/elsewhere`)).status, 404);
+  assert.ok(await allowed('shopper', 'http://customer-service/customers'));
+  await eventually('the tunnel to the waypoint, in the log of the node proxy', async () => {
+    const logs = await mesh.kubectlOk(['logs', '-n', 'istio-system', '-l', 'app=ztunnel', '--tail=300']);
+    return /src\.workload="shopper-[^"]+".*dst\.service="customer-service[^"]*".*dst\.workload="waypoint-|dst\.workload="waypoint-[^"]+".*dst\.service="customer-service/.test(
+      logs,
+    );
+  });
 });
 
 test('taking the namespace out of the mesh and back works on running pods', async () => {

@@ -2,6 +2,8 @@
 
 import type { IGateway } from '@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1/Gateway';
 import type { IService } from 'kubernetes-models/v1/Service';
+import { GATEWAYS } from '../kube/client/resources.ts';
+import type { KubeClient } from '../kube/client/types.ts';
 import { HOST, PUBLISHED_ANNOTATION, parsePublished } from '../local/published-ports.ts';
 import { colours, table } from './output.ts';
 
@@ -89,3 +91,35 @@ export const gatewayTable = (gateways: readonly GatewayLine[]): string =>
     ),
     2,
   );
+
+const LOOK_AGAIN_MS = 50;
+/** While these are the reason, waiting may help. */
+const PENDING: ReadonlySet<string> = new Set(['Pending', 'AddressNotAssigned', 'AddressNotUsable']);
+
+/**
+ * Waits until Gateways are programmed; not for one that nobody can program as it is written.
+ * @param keys  `<namespace>/<name>`
+ * @returns those that are not, with the reason
+ */
+export async function waitForGateways(
+  client: KubeClient,
+  keys: readonly string[],
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<readonly { readonly gateway: string; readonly reason: string }[]> {
+  const end = Date.now() + timeoutMs;
+  for (;;) {
+    const waiting: { gateway: string; reason: string }[] = [];
+    let mayHelp = false;
+    for (const key of keys) {
+      const [namespace = '', name = ''] = key.split('/');
+      const found = await client.get(GATEWAYS, name, namespace);
+      const programmed = found?.status?.conditions?.find(({ type }) => type === 'Programmed');
+      if (found === undefined || programmed?.status === 'True') continue;
+      waiting.push({ gateway: key, reason: programmed?.message ?? 'no control plane has looked at it yet' });
+      mayHelp ||= PENDING.has(programmed?.reason ?? 'Pending');
+    }
+    if (!mayHelp || signal.aborted || Date.now() >= end) return waiting;
+    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+  }
+}

@@ -2,12 +2,14 @@
 
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { BUILT_IN_CLASSES } from '../../derive/names.ts';
 import { type Applied, applyManifests, removeManifests } from '../../kube/apply.ts';
 import { connectKube, type HttpKubeClient } from '../../kube/client/client.ts';
+import { GATEWAYS } from '../../kube/client/resources.ts';
 import { type Manifest, readManifests } from '../../kube/manifests.ts';
 import { diagnose, refusal } from '../doctor.ts';
 import { Failure } from '../failure.ts';
-import { gatewayTable } from '../gateways.ts';
+import { gatewayTable, waitForGateways } from '../gateways.ts';
 import { stateDirOf } from '../home.ts';
 import { type ImageFlags, imageMappings } from '../images.ts';
 import type { GlobalOptions } from '../options.ts';
@@ -87,7 +89,9 @@ async function run(options: Options): Promise<void> {
     const namespaces = new Set(
       applied.flatMap(({ object, resource }) => (resource.namespaced ? [object.metadata?.namespace ?? 'default'] : [])),
     );
+    const until = performance.now() + waitMs;
     await waitReady(client, namespaces, waitMs, stages, interrupted.signal);
+    if (options.istiod === undefined) await gatewaysReady(client, applied, until, stages, interrupted.signal);
     const overview = await overviewOf(client);
     const took = stages.totalMs;
     print(
@@ -255,9 +259,34 @@ async function waitReady(
   if (!mesh.complete && !signal.aborted) throw notReady(mesh.waiting, timeoutMs);
 }
 
+/** Gateways get their pods from the control plane, after everything else: they are waited for by their own status. */
+async function gatewaysReady(
+  client: HttpKubeClient,
+  applied: readonly Applied[],
+  until: number,
+  stages: Stages,
+  signal: AbortSignal,
+): Promise<void> {
+  const keys = applied.flatMap(({ object, resource }) => {
+    const { gatewayClassName = '' } = (object as { spec?: { gatewayClassName?: string } }).spec ?? {};
+    const isOurs =
+      resource.group === GATEWAYS.group && resource.kind === GATEWAYS.kind && gatewayClassName in BUILT_IN_CLASSES;
+    return isOurs ? [`${object.metadata?.namespace}/${object.metadata?.name}`] : [];
+  });
+  if (keys.length === 0 || signal.aborted) return;
+  stages.begin('gateways');
+  const waiting = await waitForGateways(client, keys, Math.max(0, until - performance.now()), signal);
+  stages.end(`${keys.length - waiting.length}/${keys.length} programmed`);
+  if (waiting.length > 0 && !signal.aborted)
+    throw notReady(
+      waiting.map(({ gateway, reason }) => ({ pod: `gateway ${gateway}`, reason })),
+      0,
+    );
+}
+
 const notReady = (waiting: readonly { pod: string; reason: string }[], timeoutMs: number): Failure =>
   new Failure({
-    what: `not everything is ready${waiting.length > 0 ? `: ${waiting.length} pods wait` : ''}`,
+    what: `not everything is ready${waiting.length > 0 ? `: ${waiting.length} ${waiting.length === 1 ? 'waits' : 'wait'}` : ''}`,
     why: waiting.map(({ pod, reason }) => `${pod}: ${reason}`).join('\n      ') || `not within ${timeoutMs} ms`,
     fix: 'kubectl describe pod, kubectl logs; a longer --wait when it only takes its time',
     exitCode: 3,
