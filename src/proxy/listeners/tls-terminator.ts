@@ -175,11 +175,13 @@ const endsOf = (socket: Socket): string =>
 function certificateOf(socket: TLSSocket): ClientCertificate | undefined {
   const certificate = socket.getPeerX509Certificate();
   if (certificate === undefined) return undefined;
+  // Node says undefined for a certificate without a subject, whatever its types say.
+  const subject = (certificate.subject as string | undefined) ?? '';
   const names = (certificate.subjectAltName ?? '').split(', ');
   const ofKind = (kind: string): string[] =>
     names.filter((name) => name.startsWith(kind)).map((name) => name.slice(kind.length));
   return {
-    subject: certificate.subject.split('\n').reverse().join(','),
+    subject: subject.split('\n').reverse().join(','),
     uris: ofKind('URI:'),
     dnsNames: ofKind('DNS:'),
     sha256: createHash('sha256').update(certificate.raw).digest('hex'),
