@@ -3,6 +3,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import {
+  decodeProxy,
+  decodeRoute,
+  decodeServiceConfig,
+  encodeProxy,
+  encodeRoute,
+  encodeServiceConfig,
+} from '../wire/l7/resources.ts';
 import { decodeAddress, encodePolicy, encodeService, encodeWorkload } from '../wire/xds/resources.ts';
 import { allocate } from './allocate.ts';
 import { deriveAmbient } from './ambient.ts';
@@ -17,6 +25,19 @@ const FIELDS = [
   ...['targetPort', 'protocol', 'selector', 'matchLabels', 'matchExpressions', 'clusterIPs', 'addresses', 'endpoints'],
   ...['address', 'targetRef', 'hosts', 'resolution', 'workloadSelector', 'weight', 'locality', 'listeners', 'value'],
   ...['allowedRoutes', 'namespaces', 'from', 'to', 'when', 'source', 'operation', 'principals', 'ipBlocks', 'key'],
+  ...[
+    'parentRefs',
+    'hostnames',
+    'matches',
+    'path',
+    'headers',
+    'filters',
+    'backendRefs',
+    'group',
+    'sectionName',
+    'retry',
+  ],
+  ...['timeouts', 'request', 'requestMirror', 'cors', 'validation', 'hostname', 'tls', 'http', 'route', 'destination'],
   ...['values', 'rules', 'action', 'targetRefs', 'mtls', 'mode', 'portLevelMtls', 'number', 'type', 'kind'],
 ];
 const LABELS = [
@@ -97,6 +118,11 @@ test('objects of any shape are taken in, and everything derived has a wire form'
       for (const workload of ambient.workloads.values()) assert.ok(decodeAddress(encodeWorkload(workload)).ok);
       for (const service of ambient.services.values()) assert.ok(decodeAddress(encodeService(service)).ok);
       for (const policy of ambient.policies.values()) encodePolicy(policy);
+      for (const { name, route } of ambient.routes.values()) assert.ok(decodeRoute(name, encodeRoute(route)).ok);
+      for (const [name, config] of ambient.proxies.configs.entries())
+        assert.ok(decodeProxy(name, encodeProxy(config)).ok);
+      for (const { config } of ambient.proxies.services.values())
+        assert.ok(decodeServiceConfig(config.key, encodeServiceConfig(config)).ok);
       allocate(ambient.serviceEntries.values());
       for (const { wanted } of ambient.reports.values())
         for (const { message } of wanted) assert.equal(typeof message, 'string');

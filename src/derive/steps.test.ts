@@ -159,6 +159,66 @@ const policy = object(
     ),
   }),
 );
+const parent = fc.oneof(
+  fc.tuple(name, namespace).map(([of, at]): Json => ({ name: of, namespace: at })),
+  fc.tuple(name, namespace).map(([of, at]): Json => ({ group: '', kind: 'Service', name: of, namespace: at })),
+);
+const backend = fc.tuple(name, namespace).map(([of, at]): Json => ({ name: of, namespace: at, port: 80 }));
+const routeSpec = record({
+  parentRefs: fc.array(parent, { minLength: 1, maxLength: 2 }),
+  hostnames: maybe(fc.constantFrom(['a.example'], ['*.example'])),
+  rules: fc.array(record({ backendRefs: fc.array(backend, { maxLength: 2 }) }), { maxLength: 2 }),
+});
+const anyRoute = fc
+  .constantFrom('HTTPRoute', 'GRPCRoute', 'TLSRoute', 'TCPRoute')
+  .chain((kind) => object(kind, routeSpec));
+const routeGrant = object(
+  'ReferenceGrant',
+  namespace.map((from) => ({
+    from: [{ group: 'gateway.networking.k8s.io', kind: 'HTTPRoute', namespace: from }],
+    to: [{ group: '', kind: 'Service' }],
+  })),
+);
+const virtualService = object(
+  'VirtualService',
+  record({
+    hosts: fc.constantFrom(['p'], ['*.a.svc.cluster.local'], ['a.example'], []),
+    gateways: maybe(fc.constantFrom(['mesh'], ['p'], ['a/p', 'mesh'])),
+    exportTo: maybe(fc.constantFrom(['.'], ['a'])),
+    http: fc.constantFrom<Json[]>(
+      [{ route: [{ destination: { host: 'q' } }] }],
+      [{ delegate: { name: 'r' } }],
+      [{ match: [{ uri: { prefix: '/x' }, gateways: ['p'] }], redirect: { uri: '/y' } }],
+    ),
+  }),
+);
+const destinationRule = object(
+  'DestinationRule',
+  record({
+    host: fc.constantFrom('p', '*.svc.cluster.local', 'h.example'),
+    trafficPolicy: maybe(
+      fc.constantFrom<Json>({ loadBalancer: { simple: 'RANDOM' } }, { tls: { mode: 'MUTUAL', credentialName: 'p' } }),
+    ),
+    subsets: maybe(fc.constant([{ name: 'v1', labels: { version: 'v1' } }])),
+  }),
+);
+const backendTls = object(
+  'BackendTLSPolicy',
+  record({
+    targetRefs: fc.constantFrom([{ group: '', kind: 'Service', name: 'p' }]),
+    validation: fc.constantFrom<Json>(
+      { hostname: 'h', wellKnownCACertificates: 'System' },
+      { hostname: 'h', caCertificateRefs: [{ group: '', kind: 'ConfigMap', name: 'p' }] },
+    ),
+  }),
+);
+const token = object(
+  'RequestAuthentication',
+  record({
+    targetRefs: maybe(fc.constant([{ group: 'gateway.networking.k8s.io', kind: 'Gateway', name: 'p' }])),
+    jwtRules: fc.constantFrom([{ issuer: 'i', jwksUri: 'https://i/k' }], [{ issuer: 'j', jwks: '{"keys":[]}' }]),
+  }),
+);
 const insists = fc.constantFrom({}, {}, { 'ambit.dev/waypoint-policy': 'required' });
 const ns = fc
   .tuple(
@@ -193,6 +253,13 @@ const anyObject: fc.Arbitrary<Json> = fc.oneof(
   ownClass,
   peerAuthentication,
   policy,
+  anyRoute,
+  anyRoute,
+  routeGrant,
+  virtualService,
+  destinationRule,
+  backendTls,
+  token,
   ns,
   node,
 );
@@ -223,6 +290,12 @@ const outcome = (ambient: Ambient) => ({
   reports: sorted(ambient.reports.entries()),
   parts: sorted(ambient.gateways.parts.entries()),
   listeners: sorted(ambient.gateways.verdicts.entries()),
+  routes: sorted(ambient.routes.entries()),
+  proxies: sorted(ambient.proxies.configs.entries()),
+  identities: sorted(ambient.proxies.identities.entries()),
+  proxyServices: sorted(ambient.proxies.services.entries()),
+  certificates: sorted(ambient.proxies.certificates.entries()),
+  keySources: sorted(ambient.proxies.keySources.entries()),
 });
 
 function walk(steps: readonly Step[], autoAllowWaypoints: boolean): void {
