@@ -53,6 +53,15 @@ test('so does one whose `unshare` is killed', async () => {
   assert.match(mesh.supervisorLog(), /the room ended by itself/);
 });
 
+test('`down` while another command starts the mesh ends it all the same', async () => {
+  const up = mesh.ambit(['up', '--detach', '--nodes', '1', '--empty']);
+  await eventually('its supervisor runs', () => ofMesh('/dist/supervisor.mjs').length === 1 || undefined, 20_000, 5);
+  const down = await mesh.ambit(['down']);
+  assert.match(down.stdout, /is down/, down.stderr);
+  await up; // it may have failed, or have been through just before
+  await eventually('nothing of it is left', () => ofMesh('').length === 0 || undefined);
+});
+
 test('a state folder that cannot be made is refused in words, at once', async () => {
   const ran = await new Promise<{ code: number | string | null | undefined; stderr: string }>((resolve) => {
     const env = { ...process.env, AMBIT_HOME: '/proc/nowhere/ambit' };

@@ -2,8 +2,9 @@
 // reaches the command first), finding one that runs, ending it.
 
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Failure } from './failure.ts';
 import { makeFolder } from './home.ts';
 
@@ -55,6 +56,7 @@ export interface RoomHandle {
 
 const STOP_MS = 45_000;
 const START_MS = 60_000;
+const SETTLE_MS = 50;
 
 /** Field 22 of /proc/<pid>/stat, behind the command name that may hold anything; undefined when there is no such process. */
 export function startTicksOf(pid: number): string | undefined {
@@ -106,6 +108,29 @@ export async function attachRoom(stateDir: string): Promise<RoomHandle | undefin
     },
     release: () => clearInterval(timer),
   };
+}
+
+/** As `attachRoom`; a room that another command is just starting, or that is just ending, is waited for. */
+export async function attachSettledRoom(stateDir: string): Promise<RoomHandle | undefined> {
+  const lock = join(stateDir, 'lock');
+  const began = performance.now();
+  for (;;) {
+    const room = await attachRoom(stateDir);
+    if (room !== undefined || !existsSync(lock) || performance.now() - began > START_MS) return room;
+    // Loaded only here: it cannot be read on another system than Linux.
+    const { tryLock } = await import('../platform/linux/locks.ts');
+    let fd: number | undefined;
+    try {
+      fd = tryLock(lock);
+    } catch {
+      return undefined; // a file system without locks tells nothing
+    }
+    if (fd !== undefined) {
+      closeSync(fd);
+      return attachRoom(stateDir); // it may have come to be in between
+    }
+    await delay(SETTLE_MS);
+  }
 }
 
 /** Starts a supervisor and waits until its API answers (`ready` tells of the rest), or that of one that another command has just started. */

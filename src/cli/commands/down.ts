@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { stateDirOf } from '../home.ts';
 import type { GlobalOptions } from '../options.ts';
 import { outputFormat, print, Stages } from '../output.ts';
-import { attachRoom } from '../room-process.ts';
+import { attachSettledRoom } from '../room-process.ts';
 
 interface Options extends GlobalOptions {
   purge?: boolean;
@@ -23,7 +23,7 @@ export function down(program: Command): void {
       const name = options.name ?? 'default';
       const stateDir = stateDirOf(name);
       const stages = new Stages();
-      const room = await attachRoom(stateDir);
+      const room = await attachSettledRoom(stateDir);
       if (room !== undefined) {
         stages.begin('ending the pods');
         await room.stop();
