@@ -30,14 +30,6 @@ export const statusHeaders = (status: StatusName, message: string): Record<strin
   ...(message === '' ? {} : { 'grpc-message': encodeStatusMessage(message) }),
 });
 
-/** `grpc-timeout`: digits and a unit. @returns milliseconds; undefined when there is none or it cannot be read */
-export function timeoutMs(header: string | undefined): number | undefined {
-  const match = /^([0-9]{1,8})([HMSmun])$/.exec(header ?? '');
-  if (match === null) return undefined;
-  const perUnit: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
-  return Math.ceil(Number(match[1]) * (perUnit[match[2] as string] as number));
-}
-
 /** Answers a call with nothing but a status. */
 export function refuse(stream: ServerHttp2Stream, failure: GrpcFailure): void {
   if (stream.closed || stream.destroyed) return;

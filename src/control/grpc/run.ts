@@ -5,8 +5,9 @@ import type { Clock } from '../../platform/clock.ts';
 import { logger } from '../../telemetry/log.ts';
 import { encodeMessage, MessageReader } from '../../wire/grpc/framing.ts';
 import type { StatusName } from '../../wire/grpc/status.ts';
+import { grpcTimeoutMs } from '../../wire/grpc/timeout.ts';
 import type { Call, Method, Receiver, Sender } from './call.ts';
-import { GrpcFailure, refuse, statusHeaders, timeoutMs } from './failure.ts';
+import { GrpcFailure, refuse, statusHeaders } from './failure.ts';
 
 const log = logger('grpc');
 
@@ -42,7 +43,10 @@ export function runUnary(
     timer.cancel();
     refuse(stream, failure);
   };
-  const limit = Math.min(timeoutMs(call.headers['grpc-timeout'] as string | undefined) ?? MAX_UNARY_MS, MAX_UNARY_MS);
+  const limit = Math.min(
+    grpcTimeoutMs(call.headers['grpc-timeout'] as string | undefined) ?? MAX_UNARY_MS,
+    MAX_UNARY_MS,
+  );
   const timer = clock.after(limit, () => finish(new GrpcFailure('DeadlineExceeded', `not done in ${limit} ms`)));
   stream.once('close', () => {
     over = true;

@@ -22,6 +22,7 @@ import { denialDetails, type HttpVerdict } from '../../model/http/verdict.ts';
 import type { ServiceConfig } from '../../model/proxy/service-config.ts';
 import type { Timer } from '../../platform/clock.ts';
 import { logger } from '../../telemetry/log.ts';
+import { grpcTimeoutMs } from '../../wire/grpc/timeout.ts';
 import type { Fields } from '../../wire/http1/index.ts';
 import type {
   ClientInfo,
@@ -52,6 +53,7 @@ import { httpDate } from './date.ts';
 import { GrpcMessages } from './grpc-messages.ts';
 import { applyHeaderFilter, applyResponseFilters } from './header-filters.ts';
 import {
+  DEADLINE_EXCEEDED,
   failureReply,
   httpStatusOf,
   INTERNAL_ERROR,
@@ -601,9 +603,14 @@ export class HttpExchange implements Exchange, RequestSink, AttemptOwner {
 
   /** Both begin when the request is complete (Envoy). */
   #armTimer(): void {
-    const requestMs = this.#timeouts?.requestMs;
-    if (requestMs === undefined || requestMs === 0 || this.#timer !== undefined || this.#over) return;
-    this.#timer = this.#engine.clock.after(requestMs, () => this.#timedOut(REQUEST_TIMEOUT));
+    if (this.#timer !== undefined || this.#over) return;
+    const requestMs = this.#timeouts?.requestMs || Number.POSITIVE_INFINITY;
+    // What a gRPC client will wait counts too, but not beyond the route's (Istio: max_grpc_timeout).
+    const askedMs = this.isGrpc ? grpcTimeoutMs(this.requestFields.get('grpc-timeout')) : undefined;
+    if (askedMs !== undefined && askedMs < requestMs)
+      this.#timer = this.#engine.clock.after(askedMs, () => this.#timedOut(DEADLINE_EXCEEDED));
+    else if (requestMs < Number.POSITIVE_INFINITY)
+      this.#timer = this.#engine.clock.after(requestMs, () => this.#timedOut(REQUEST_TIMEOUT));
   }
 
   #armTryTimer(): void {

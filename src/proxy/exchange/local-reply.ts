@@ -18,6 +18,8 @@ export const ROUTE_NOT_FOUND = reply(404, '', 'route_not_found', 'NR');
 export const NO_CLUSTER = reply(503, '', 'cluster_not_found', 'NC');
 export const NO_HEALTHY_UPSTREAM = reply(503, 'no healthy upstream', 'no_healthy_upstream', 'UH');
 export const REQUEST_TIMEOUT = reply(504, 'upstream request timeout', 'response_timeout', 'UT');
+/** The client's own time is over: the status that it would give itself. */
+export const DEADLINE_EXCEEDED: LocalReply = { ...REQUEST_TIMEOUT, grpcStatus: 4 };
 export const PER_TRY_TIMEOUT = reply(504, 'upstream request timeout', 'upstream_per_try_timeout', 'UT');
 export const UPGRADE_REFUSED = reply(403, '', 'upgrade_failed');
 export const PAYLOAD_TOO_LARGE = reply(413, 'Payload Too Large', 'request_payload_too_large');

@@ -116,6 +116,7 @@ const grpcServer = (): Http2Server =>
       routes: (router) =>
         router.service(IstioCertificateService, {
           createCertificate: ({ csr }) => {
+            if (csr === 'slow') return new Promise(() => {});
             if (csr === 'refuse') throw new ConnectError('no', Code.FailedPrecondition);
             return create(IstioCertificateResponseSchema, { certChain: [csr] });
           },
@@ -137,6 +138,21 @@ test('gRPC: what the proxy says itself is a gRPC status', async () => {
   const r = await start('grpc', undefined);
   r.parts.state.applyAddresses([], [r.pod('order-1', 1).uid]);
   await assert.rejects(grpcClient(r).createCertificate({ csr: 'x' }), { code: Code.Unavailable });
+});
+
+test('gRPC: the proxy gives up when the client does', async () => {
+  const r = await start('grpc', await listen(grpcServer()));
+  const stream = nodeClient(r.port).request({
+    ':method': 'POST',
+    ':path': '/istio.v1.auth.IstioCertificateService/CreateCertificate',
+    'content-type': 'application/grpc',
+    'grpc-timeout': '50m',
+    te: 'trailers',
+  });
+  stream.end(Buffer.from([0, 0, 0, 0, 6, 0x0a, 4, ...Buffer.from('slow')]));
+  const [head] = (await once(stream, 'response')) as [IncomingHttpHeaders & { ':status'?: number }];
+  assert.deepEqual([head[':status'], head['grpc-status']], [200, '4']);
+  stream.resume();
 });
 
 test('a stream that the endpoint refused is sent again, whatever the route says of retries', async () => {
