@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { AccessLogConfig } from '../../model/proxy/telemetry-config.ts';
 import { ip } from '../../model/testing/builders.ts';
-import type { Exchange } from '../contracts.ts';
+import type { Exchange, ResponseFlag } from '../contracts.ts';
 import { client, exchange, fieldsOf } from '../security/testing.ts';
 import { accessLog } from './access-logs.ts';
 import { PLAIN_OPERATORS } from './log-operators.ts';
@@ -47,7 +47,7 @@ test('the default text of a request that nobody answered', () => {
     responseStatus: 503,
     responseFields: undefined,
     details: 'no_healthy_upstream',
-    flags: new Set(['UH', 'URX'] as const),
+    flags: new Set(['URX', 'UH'] as const),
     upstreamFailure: 'delayed connect error: 111',
     bytesSent: 19,
   });
@@ -152,6 +152,15 @@ test('operators that are not known read `-` and are named once', () => {
     warnings.map((w) => /`(.*?)`/.exec(w)?.[1]),
     ['%NO_SUCH%', '%START_TIME(%Q)%'],
   );
+});
+
+test('every flag has a place and a long name', () => {
+  const all: readonly ResponseFlag[] = 'UH UT LR UR UF UC UO NR DI FI RL UAEX RLSE DC URX SI DPE DT UPE NC OM'.split(
+    ' ',
+  ) as ResponseFlag[];
+  const of = answered({ flags: new Set([...all].reverse()) });
+  assert.equal(text('%RESPONSE_FLAGS%', of), `${all.join(',')}\n`);
+  assert.equal(text('%RESPONSE_FLAGS_LONG%', of).split(',').length, all.length);
 });
 
 test('a bearer token in the query is not logged', () => {

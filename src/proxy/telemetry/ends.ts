@@ -6,7 +6,7 @@ import { formatHostPort, type HostPort } from '../../model/ip.ts';
 import type { ServiceConfig } from '../../model/proxy/service-config.ts';
 import { type Peer, peerOf } from '../../model/traffic.ts';
 import { identityOf } from '../../model/workload.ts';
-import type { Endpoint, Exchange, HttpProtocol } from '../contracts.ts';
+import type { Endpoint, Exchange, HttpProtocol, ResponseFlag } from '../contracts.ts';
 
 /** This proxy, as its reports name it. */
 export interface ReportingProxy {
@@ -109,13 +109,40 @@ export function clusterName(proxy: ReportingProxy, exchange: Reported): string |
   return `inbound-vip|${port}|${part}|${service.hostname}`;
 }
 
-/** `-` for none; the order is that in which they came. */
+/** Long names, in the order in which Envoy writes the flags. */
+export const FLAG_NAMES: Readonly<Record<ResponseFlag, string>> = {
+  UH: 'NoHealthyUpstream',
+  UT: 'UpstreamRequestTimeout',
+  LR: 'LocalReset',
+  UR: 'UpstreamRemoteReset',
+  UF: 'UpstreamConnectionFailure',
+  UC: 'UpstreamConnectionTermination',
+  UO: 'UpstreamOverflow',
+  NR: 'NoRouteFound',
+  DI: 'DelayInjected',
+  FI: 'FaultInjected',
+  RL: 'RateLimited',
+  UAEX: 'UnauthorizedExternalService',
+  RLSE: 'RateLimitServiceError',
+  DC: 'DownstreamConnectionTermination',
+  URX: 'UpstreamRetryLimitExceeded',
+  SI: 'StreamIdleTimeout',
+  DPE: 'DownstreamProtocolError',
+  DT: 'DurationTimeout',
+  UPE: 'UpstreamProtocolError',
+  NC: 'NoClusterFound',
+  OM: 'OverloadManagerTerminated',
+};
+const FLAGS = Object.keys(FLAG_NAMES) as ResponseFlag[];
+
+/** What a response's flags are, in order. */
+export const flagsOf = ({ flags }: Pick<Reported, 'flags'>): readonly ResponseFlag[] =>
+  flags.size < 2 ? [...flags] : FLAGS.filter((flag) => flags.has(flag));
+
+/** `-` for none. */
 export function flagsText(exchange: Reported): string {
   const { flags } = exchange;
-  if (flags.size === 0) return '-';
-  let text = '';
-  for (const flag of flags) text += text === '' ? flag : `,${flag}`;
-  return text;
+  return flags.size === 0 ? '-' : flagsOf(exchange).join(',');
 }
 
 /** 0-16; undefined: not gRPC, or no status came. What is no known status reads as 2 (unknown). */

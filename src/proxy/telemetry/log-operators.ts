@@ -6,11 +6,12 @@ import type { SpiffeId } from '../../model/identity.ts';
 import { formatHostPort, type HostPort } from '../../model/ip.ts';
 import { STATUS_NAMES } from '../../wire/grpc/status.ts';
 import type { Fields } from '../../wire/http1/index.ts';
-import type { ResponseFlag } from '../contracts.ts';
 import {
   clusterName,
   destinationIdentityOf,
   downstreamRemote,
+  FLAG_NAMES,
+  flagsOf,
   flagsText,
   grpcStatusOf,
   type Reported,
@@ -39,31 +40,12 @@ const milliseconds = (ms: number | undefined): number | undefined => (ms === und
 const remoteIp = ({ request, client }: Reported): string => request.remoteIp ?? client.source.ip;
 const absent: Operator = () => undefined;
 
-const LONG_FLAGS: Readonly<Record<ResponseFlag, string>> = {
-  UH: 'NoHealthyUpstream',
-  UF: 'UpstreamConnectionFailure',
-  UO: 'UpstreamOverflow',
-  NR: 'NoRouteFound',
-  URX: 'UpstreamRetryLimitExceeded',
-  NC: 'NoClusterFound',
-  UC: 'UpstreamConnectionTermination',
-  UR: 'UpstreamRemoteReset',
-  LR: 'LocalReset',
-  UT: 'UpstreamRequestTimeout',
-  UPE: 'UpstreamProtocolError',
-  DC: 'DownstreamConnectionTermination',
-  DPE: 'DownstreamProtocolError',
-  DT: 'DurationTimeout',
-  RL: 'RateLimited',
-  RLSE: 'RateLimitServiceError',
-  UAEX: 'UnauthorizedExternalService',
-  FI: 'FaultInjected',
-  DI: 'DelayInjected',
-  SI: 'StreamIdleTimeout',
-  OM: 'OverloadManagerTerminated',
-};
-const longFlags = ({ flags }: Reported): string | undefined =>
-  text([...flags].map((flag) => LONG_FLAGS[flag]).join(','));
+const longFlags = (reported: Reported): string | undefined =>
+  text(
+    flagsOf(reported)
+      .map((flag) => FLAG_NAMES[flag])
+      .join(','),
+  );
 
 /** Those without arguments. */
 const PLAIN: Readonly<Record<string, (exchange: Reported, proxy: ReportingProxy) => LogValue>> = {
