@@ -10,6 +10,7 @@ import { KIND } from './kinds.ts';
 import { Resource } from './resource.ts';
 import { parseSuppression, type Suppression } from './suppress.ts';
 import { messagesOf, resourcesOf } from './testing/messages.ts';
+import { World } from './world.ts';
 
 const TWO = `
 apiVersion: v1
@@ -337,6 +338,20 @@ test('any objects are analysed without a fault of an analyzer', () => {
     }),
     { numRuns: 300 },
   );
+});
+
+test('a gateway or the node proxy is no workload with a sidecar', () => {
+  const proxy = (name: string, labels: string): string => `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: ${name}, namespace: edge}
+spec: {template: {metadata: {labels: {${labels}}}, spec: {containers: [{name: istio-proxy, image: auto}]}}}
+---`;
+  const [workload] = new World(resourcesOf(proxy('gw', 'sidecar.istio.io/inject: "true"'))).workloads;
+  assert.deepEqual([workload?.sidecar, workload?.proxyOnly], [false, true]);
+  const policy =
+    'apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: a, namespace: edge}\nspec: {selector: {matchLabels: {istio: ingress}}}\n';
+  assert.deepEqual(codes(`${proxy('gw', 'istio: ingress, sidecar.istio.io/inject: "true"')}\n${policy}`), []);
 });
 
 test('analyzers describe themselves', () => {

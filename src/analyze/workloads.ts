@@ -19,6 +19,8 @@ export interface Workload {
   readonly ambient: boolean;
   /** Has a sidecar, or its namespace's label asks for one. */
   readonly sidecar: boolean;
+  /** Nothing but a proxy: a gateway, or the node proxy. */
+  readonly proxyOnly: boolean;
   /** Part of a gateway or waypoint of the Gateway API: its name. */
   readonly gatewayName: string | undefined;
 }
@@ -44,10 +46,11 @@ export function workloadsOf(
     const { namespace } = resource;
     const inNamespace = namespaceLabels(namespace);
     const pod = { namespace, labels, annotations, hostNetwork: podSpec.at('hostNetwork').value === true };
-    const sidecar = hasSidecar(labels, annotations, podSpec, inNamespace);
+    const proxyOnly = isProxyOnly(podSpec);
+    const sidecar = !proxyOnly && hasSidecar(labels, annotations, podSpec, inNamespace);
     const ambient = decideEnrolment(rules, pod, inNamespace).kind === 'enrol' && !sidecar;
     const gatewayName = labels['gateway.networking.k8s.io/gateway-name'];
-    return { resource, namespace, labels, annotations, metadata, podSpec, ambient, sidecar, gatewayName };
+    return { resource, namespace, labels, annotations, metadata, podSpec, ambient, sidecar, proxyOnly, gatewayName };
   };
   const controlled: Workload[] = [];
   const byNamespace = new Map<string, Workload[]>();
@@ -73,6 +76,11 @@ const isOwned = (resource: Resource): boolean =>
 function isFinished(pod: Resource): boolean {
   const phase = text(record(pod.object.status).phase);
   return phase === 'Succeeded' || phase === 'Failed';
+}
+
+function isProxyOnly(podSpec: Field): boolean {
+  const containers = podSpec.at('containers').items();
+  return containers.length > 0 && containers.every((container) => container.at('name').text === 'istio-proxy');
 }
 
 function hasSidecar(labels: Labels, annotations: Labels, podSpec: Field, namespace: Labels): boolean {

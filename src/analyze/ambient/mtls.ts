@@ -27,7 +27,10 @@ export const mtlsAnalyzer: Analyzer = {
       if (mode.text !== 'STRICT' || !world.isAmbient(namespace)) continue;
       const outside = world
         .workloadsIn(namespace)
-        .filter(({ ambient, sidecar, gatewayName }) => !ambient && !sidecar && gatewayName === undefined);
+        .filter(
+          ({ ambient, sidecar, proxyOnly, gatewayName }) =>
+            !ambient && !sidecar && !proxyOnly && gatewayName === undefined,
+        );
       const names = outside.map((workload) => workload.resource.key).sort();
       if (names.length > 0) report('AMB0020', resource, mode, 'STRICT', names.slice(0, 5).join(', '));
     }

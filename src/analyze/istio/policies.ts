@@ -39,7 +39,9 @@ function checkSelector(world: World, policy: Resource, report: Report): void {
   if (selector === undefined || hasTargets(policy)) return;
   const inMesh = world
     .selected(policy.namespace, selector)
-    .filter(({ ambient, sidecar, gatewayName }) => ambient || sidecar || gatewayName !== undefined);
+    .filter(
+      ({ ambient, sidecar, proxyOnly, gatewayName }) => ambient || sidecar || proxyOnly || gatewayName !== undefined,
+    );
   if (inMesh.length === 0 && world.knowsWorkloads) {
     const labels = Object.entries(selector).map(([key, value]) => `${key}=${value}`);
     report('IST0127', policy, policy.spec.at('selector'), labels.join(','));
