@@ -37,6 +37,9 @@ export const libc = {
   getsockname: bind<(fd: number, address: Uint8Array, length: Uint8Array) => number>(
     'int getsockname(int, uint8_t *, uint8_t *)',
   ),
+  getpeername: bind<(fd: number, address: Uint8Array, length: Uint8Array) => number>(
+    'int getpeername(int, uint8_t *, uint8_t *)',
+  ),
   send: bind<(fd: number, data: Uint8Array, length: number, flags: number) => number | bigint>(
     'int64_t send(int, const uint8_t *, size_t, int)',
   ),

@@ -27,13 +27,20 @@ export function encodeInet(at: HostPort, family: number = isV4(at.ip) ? AF_INET 
   return bytes;
 }
 
-/** Undefined for other families. v4-mapped addresses come out as IPv4. */
+/** Undefined for other families. v4-mapped addresses come out as IPv4. Runs several times a connection. */
 export function decodeInet(bytes: Buffer): HostPort | undefined {
   const family = bytes.readUInt16LE(0);
-  const [start, end] = family === AF_INET ? [4, 8] : family === AF_INET6 ? [8, 24] : [0, 0];
-  const ip: Ip | undefined = ipFromBytes(bytes.subarray(start, end));
-  return ip === undefined ? undefined : { ip, port: bytes.readUInt16BE(2) };
+  const port = bytes.readUInt16BE(2);
+  if (family === AF_INET) return { ip: dotted(bytes, 4), port };
+  if (family !== AF_INET6) return undefined;
+  if (bytes.readUInt32LE(8) === 0 && bytes.readUInt32LE(12) === 0 && bytes.readUInt32BE(16) === 0xffff)
+    return { ip: dotted(bytes, 20), port };
+  const ip = ipFromBytes(bytes.subarray(8, 24));
+  return ip === undefined ? undefined : { ip, port };
 }
+
+const dotted = (bytes: Buffer, at: number): Ip =>
+  `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}` as Ip;
 
 /** Undefined when the path is too long for a socket address. */
 export function encodeUnix(path: string): Buffer | undefined {

@@ -273,22 +273,28 @@ export function originalDestination(socket: Socket | number | undefined): HostPo
   return readAddress(fd, SOL_IP, 16) ?? readAddress(fd, SOL_IPV6, 28);
 }
 
+/** For the answers below, each read before the next is asked for. */
+const answer = Buffer.alloc(28);
+const answerLength = Buffer.alloc(4);
+
 function readAddress(fd: number, level: number, size: number): HostPort | undefined {
-  const address = Buffer.alloc(size);
-  const length = Buffer.alloc(4);
-  length.writeUInt32LE(size, 0);
-  return libc.getsockopt(fd, level, SO_ORIGINAL_DST, address, length) === 0 ? decodeInet(address) : undefined;
+  answerLength.writeUInt32LE(size, 0);
+  return libc.getsockopt(fd, level, SO_ORIGINAL_DST, answer, answerLength) === 0 ? decodeInet(answer) : undefined;
 }
 
 /** Where the socket is bound, IPv4 unfolded from its v4-mapped form. @throws SystemError EBADF */
 export function localAddress(socket: Socket | number): HostPort | undefined {
   const fd = descriptorOf(socket);
   if (fd === undefined) return undefined;
-  const address = Buffer.alloc(28);
-  const length = Buffer.alloc(4);
-  length.writeUInt32LE(28, 0);
-  check(libc.getsockname(fd, address, length), 'getsockname', () => 'local address not read');
-  return decodeInet(address);
+  answerLength.writeUInt32LE(answer.length, 0);
+  check(libc.getsockname(fd, answer, answerLength), 'getsockname', () => 'local address not read');
+  return decodeInet(answer);
+}
+
+/** Who is at the other end, as `localAddress`; undefined when it is gone already. */
+export function peerAddress(fd: number): HostPort | undefined {
+  answerLength.writeUInt32LE(answer.length, 0);
+  return libc.getpeername(fd, answer, answerLength) === 0 ? decodeInet(answer) : undefined;
 }
 
 const LINGER_NOTHING = Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]);

@@ -3,10 +3,9 @@
 import type { HostPort } from '../../model/ip.ts';
 import { SystemError } from '../linux/errors.ts';
 import { lastErrno, libc } from '../linux/libc.ts';
-import { setResetOnClose } from '../linux/sockets.ts';
+import { localAddress, peerAddress, setResetOnClose } from '../linux/sockets.ts';
 import { flushSoon, type Gathering, giveBlock, takeBlock } from './gather.ts';
-import { type Handles, handles, type SocketName, type TcpHandle, type WriteRequest } from './handles.ts';
-import { hostPortOf } from './names.ts';
+import { type Handles, handles, type TcpHandle, type WriteRequest } from './handles.ts';
 import type { StreamUser, TcpStream } from './stream.ts';
 
 const READ_BYTES = 64 << 10;
@@ -67,13 +66,11 @@ export class HandleStream implements TcpStream, Gathering {
   }
 
   remote(): HostPort | undefined {
-    const name: SocketName = {};
-    return this.#handle?.getpeername(name) === 0 ? hostPortOf(name.address, name.port) : undefined;
+    return this.#handle === undefined ? undefined : peerAddress(this.#fd);
   }
 
   local(): HostPort | undefined {
-    const name: SocketName = {};
-    return this.#handle?.getsockname(name) === 0 ? hostPortOf(name.address, name.port) : undefined;
+    return this.#handle === undefined ? undefined : localAddress(this.#fd);
   }
 
   start(user: StreamUser, answersOnce = false): void {

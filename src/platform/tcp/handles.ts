@@ -14,18 +14,11 @@ export interface TcpHandle {
   listen(backlog: number): number;
   connect(request: ConnectRequest, ip: string, port: number): number;
   connect6(request: ConnectRequest, ip: string, port: number): number;
-  getpeername(out: SocketName): number;
-  getsockname(out: SocketName): number;
   readStart(): number;
   readStop(): number;
   useUserBuffer(buffer: Uint8Array): void;
   writeBuffer(request: WriteRequest, bytes: Uint8Array): number;
   close(closed?: () => void): void;
-}
-
-export interface SocketName {
-  address?: string;
-  port?: number;
 }
 
 export interface ConnectRequest {
@@ -52,8 +45,7 @@ export interface Handles {
 
 type Binding = (name: string) => Record<string, unknown>;
 
-const METHODS =
-  'open listen connect connect6 getpeername getsockname readStart readStop useUserBuffer writeBuffer close';
+const METHODS = 'open listen connect connect6 readStart readStop useUserBuffer writeBuffer close';
 
 function take(): Handles | undefined {
   const { binding } = process as unknown as { readonly binding?: Binding };
