@@ -40,6 +40,11 @@ const MAX_DISCARD_BYTES = 256 << 10;
 const LINGER_MS = 2_000;
 /** An idle connection of a proxy that ends is closed after this. */
 const DRAIN_IDLE_MS = 1_000;
+/**
+ * How long a client that ended its side is kept without a byte for it: it may only have half-closed, as some do. Most have gone, and what
+ * they asked for is not worth an endpoint's work.
+ */
+const HALF_CLOSED_MS = 15_000;
 /** The rest of a request that was answered early is read to its end if it cannot be longer than this. */
 const SMALL_REST_BYTES = 64 << 10;
 
@@ -73,6 +78,8 @@ class Http1Server implements ServerConnection, ByteSink, Swept {
   /** A head has begun to come; ms. 0: none. */
   private headSinceMs = 0;
   private discarded = 0;
+  /** The client ended its side while it was owed an answer; ms. 0: it did not. */
+  private endedMs = 0;
 
   constructor(stream: ByteStream, handler: RequestHandler, limits: ServerLimits, sweeper: Sweeper) {
     this.stream = stream;
@@ -140,6 +147,7 @@ class Http1Server implements ServerConnection, ByteSink, Swept {
       return;
     }
     this.parser.receiveEnd();
+    if (this.exchange?.isHttp === true) this.endedMs = this.sweeper.nowMs;
     this.closeIfParserIs();
   }
 
@@ -166,7 +174,8 @@ class Http1Server implements ServerConnection, ByteSink, Swept {
       if (quietMs > LINGER_MS) this.stream.reset();
     } else if (this.exchange !== undefined) {
       const { streamIdleMs } = this.limits;
-      if (streamIdleMs !== undefined && quietMs > streamIdleMs) this.exchange.timedOut();
+      if (this.endedMs > 0 && Math.min(quietMs, nowMs - this.endedMs) > HALF_CLOSED_MS) this.stream.reset();
+      else if (streamIdleMs !== undefined && quietMs > streamIdleMs) this.exchange.timedOut();
     } else if (this.headSinceMs > 0) {
       if (nowMs - this.headSinceMs > this.limits.headMs)
         this.refuse(408, 'Request Timeout', 'request_header_timeout', 'the head took too long');
@@ -363,6 +372,10 @@ class Http1Exchange implements ServerStream {
       head.expectContinue ||
       framing.kind === 'chunked' ||
       (framing.kind === 'fixed' && framing.length > SMALL_REST_BYTES);
+  }
+
+  get isHttp(): boolean {
+    return !this.upgraded;
   }
 
   // ---- from the client ----
