@@ -93,6 +93,9 @@ const TO_HTTPS: Redirect = {
 
 type Headers = readonly { readonly name: string; readonly value: string }[];
 
+/** Node's timers go no further (24.8 days), and fire at once for more. */
+const NEVER_MS = 2 ** 31 - 1;
+
 export class HttpExchange implements Exchange, RequestSink, AttemptOwner {
   // ---- what filters and telemetry see ----
   readonly startedAtMs: number;
@@ -604,12 +607,12 @@ export class HttpExchange implements Exchange, RequestSink, AttemptOwner {
   /** Both begin when the request is complete (Envoy). */
   #armTimer(): void {
     if (this.#timer !== undefined || this.#over) return;
-    const requestMs = this.#timeouts?.requestMs || Number.POSITIVE_INFINITY;
+    const requestMs = this.#timeouts?.requestMs || NEVER_MS;
     // What a gRPC client will wait counts too, but not beyond the route's (Istio: max_grpc_timeout).
     const askedMs = this.isGrpc ? grpcTimeoutMs(this.requestFields.get('grpc-timeout')) : undefined;
-    if (askedMs !== undefined && askedMs < requestMs)
+    if (askedMs !== undefined && askedMs < Math.min(requestMs, NEVER_MS))
       this.#timer = this.#engine.clock.after(askedMs, () => this.#timedOut(DEADLINE_EXCEEDED));
-    else if (requestMs < Number.POSITIVE_INFINITY)
+    else if (requestMs < NEVER_MS)
       this.#timer = this.#engine.clock.after(requestMs, () => this.#timedOut(REQUEST_TIMEOUT));
   }
 

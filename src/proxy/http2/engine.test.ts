@@ -153,6 +153,9 @@ test('gRPC: the proxy gives up when the client does', async () => {
   const [head] = (await once(stream, 'response')) as [IncomingHttpHeaders & { ':status'?: number }];
   assert.deepEqual([head[':status'], head['grpc-status']], [200, '4']);
   stream.resume();
+  const client = grpcClient(r);
+  const answer = await client.createCertificate({ csr: 'x' }, { headers: { 'grpc-timeout': '99999999H' } });
+  assert.deepEqual(answer.certChain, ['x'], 'a time beyond all timers is none');
 });
 
 test('a stream that the endpoint refused is sent again, whatever the route says of retries', async () => {
