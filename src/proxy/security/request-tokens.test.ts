@@ -371,6 +371,22 @@ test('claims and payload go to headers; what a client put there is gone, with a 
   assert.equal(Buffer.from(get('x-name') ?? '', 'latin1').toString('utf8'), 'Åsa €');
 });
 
+test('a rule cannot write what frames the request', async () => {
+  const writes = rule({
+    payloadToHeader: 'transfer-encoding',
+    claimsToHeaders: [
+      { header: 'Content-Length', claim: 'n' },
+      { header: 'host', claim: 'sub' },
+    ],
+  });
+  const e = exchange({ ...bearer(await sign(rsa, claims({ n: 7 }))), 'content-length': '3', host: 'shop' });
+  assert.equal(checker(writes).check(e), undefined);
+  assert.deepEqual(
+    ['transfer-encoding', 'content-length', 'host'].map((name) => e.requestFields.get(name)),
+    [undefined, '3', 'shop'],
+  );
+});
+
 test('what policies see: principal, presenter, audiences, claims with lists', async () => {
   const token = await sign(rsa, claims({ azp: 'app', aud: 'shop', scope: 'read write', roles: 'a b', other: 'a b' }));
   const e = exchange(bearer(token));

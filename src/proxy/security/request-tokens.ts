@@ -7,6 +7,7 @@ import type { TokenPlace, TokenRule } from '../../model/proxy/security.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { type Fields, isFieldValue } from '../../wire/http1/index.ts';
 import type { Exchange, LocalReply, TokenCheck } from '../contracts.ts';
+import { isFraming } from './authorizer/header-names.ts';
 import { type KeySet, readKeySet, verifySignature } from './jwks.ts';
 import { audienceAllowed, type Jwt, readJwt, timeFault } from './jwt.ts';
 import { MOST_TOKENS, removeToken, tokensAt } from './token-places.ts';
@@ -144,8 +145,10 @@ const longerPrefixes = (place: TokenPlace, all: readonly { readonly place: Token
       : [],
   );
 
-const headersOf = (rule: TokenRule): string[] => [
-  ...(rule.payloadToHeader === undefined ? [] : [rule.payloadToHeader]),
+/** Where to write what; headers that frame the message are nobody's to write. */
+const headersOf = (rule: TokenRule): string[] => writtenBy(rule).filter((name) => !isFraming(name));
+const writtenBy = (rule: TokenRule): string[] => [
+  ...(rule.payloadToHeader === undefined ? [] : [rule.payloadToHeader.toLowerCase()]),
   ...rule.claimsToHeaders.map(({ header }) => header.toLowerCase()),
 ];
 
@@ -204,10 +207,11 @@ function tokenOf(rule: TokenRule, jwt: Jwt): VerifiedToken {
 }
 
 function writeHeaders(fields: Fields, { rule, jwt }: Verified): void {
-  if (rule.payloadToHeader !== undefined) fields.set(rule.payloadToHeader, jwt.payloadBase64);
+  if (rule.payloadToHeader !== undefined && !isFraming(rule.payloadToHeader.toLowerCase()))
+    fields.set(rule.payloadToHeader, jwt.payloadBase64);
   for (const { header, claim } of rule.claimsToHeaders) {
     const text = claimText(jwt.claims, claim);
-    if (text === undefined) continue;
+    if (text === undefined || isFraming(header.toLowerCase())) continue;
     const value = Buffer.from(text, 'utf8').toString('latin1');
     if (isFieldValue(value)) fields.set(header, value);
   }
