@@ -104,6 +104,20 @@ test('the shop has a gateway on this machine, and a waypoint before its customer
   assert.match(await products.text(), /lamp/);
   assert.equal((await fetch(`${url}/elsewhere`)).status, 404);
   assert.ok(await allowed('shopper', 'http://customer-service/customers'));
+  assert.equal((await fetch(`${url}/customers/1`)).status, 200);
+  assert.equal((await fetch(`${url}/customers/1`, { method: 'DELETE' })).status, 403, 'the waypoint lets read only');
+  const why = await mesh.ambit([
+    'why',
+    '-n',
+    NAMESPACE,
+    'deploy/shopper',
+    'customer-service',
+    '-X',
+    'DELETE',
+    '--path',
+    '/customers/1',
+  ]);
+  assert.match(why.stdout, /^refused:[\s\S]*rule 1 of ecommerce\/customer-readers wants methods: `GET`/, why.stderr);
   await eventually('the tunnel to the waypoint, in the log of the node proxy', async () => {
     const logs = await mesh.kubectlOk(['logs', '-n', 'istio-system', '-l', 'app=ztunnel', '--tail=300']);
     return /src\.workload="shopper-[^"]+".*dst\.service="customer-service[^"]*".*dst\.workload="waypoint-|dst\.workload="waypoint-[^"]+".*dst\.service="customer-service/.test(
