@@ -134,8 +134,6 @@ export interface ServerLimits {
   readonly maxConcurrentStreams: number;
 }
 
-export type ServeHttp = (stream: ByteStream, handler: RequestHandler, limits: ServerLimits) => ServerConnection;
-
 // ---- requests that go out ----------------------------------------------------------------------------------------
 
 export interface UpstreamRequest {
