@@ -1,6 +1,9 @@
 // Looking into a running pod: `kubectl debug`, and HTTP through the API to pods and services.
 
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { eventually, TestMesh } from './support/mesh.ts';
 
@@ -90,3 +93,22 @@ for (const as of ['caller', 'user'] as const)
     const told = await other.kubectlOk(['get', 'events', '--field-selector', 'reason=UserNotChanged', '-o', 'name']);
     assert.equal(told !== '', !can);
   });
+
+test('a program that lies where only its owner gets to runs as root all the same, and the pod says so', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'ambit-closed-')); // mode 0700
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const program = join(folder, 'app');
+  writeFileSync(program, '#!/bin/sh\nid -u\nexec sleep 1000\n', { mode: 0o755 });
+  const pod = `apiVersion: v1
+kind: Pod
+metadata: { name: closed, namespace: default }
+spec: { containers: [{ name: main, image: closed/app, securityContext: { runAsUser: 1234 } }] }
+`;
+  const up = ['--nodes', '1', '--image', `closed/app=${program}`, '-f', '-'];
+  const other = await TestMesh.up({ up, input: pod });
+  t.after(() => other[Symbol.asyncDispose]());
+  const said = await eventually('it has spoken', async () => (await other.kubectlOk(['logs', 'closed'])) || undefined);
+  assert.equal(said, '0\n');
+  const told = ['get', 'events', '--field-selector', 'reason=UserNotChanged', '-o', 'jsonpath={.items[*].message}'];
+  assert.match(await other.kubectlOk(told), /Container main runs as root instead of 1234:0: /);
+});

@@ -6,7 +6,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Result } from '../../model/result.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
-import { Container } from '../../platform/linux/container.ts';
+import { Container, type User } from '../../platform/linux/container.ts';
 import type { Netns } from '../../platform/linux/netns.ts';
 import type { RootfsStep } from '../../platform/linux/rootfs.ts';
 import type { Image, ImageProblem } from '../images/types.ts';
@@ -18,6 +18,7 @@ import { runHook } from './hooks.ts';
 import type { ContainerLog } from './logs.ts';
 import { Probes } from './probes.ts';
 import { type Program, type ProgramSpec, startProgram } from './program.ts';
+import { filesNeeded, outOfReach } from './reach.ts';
 import { powersOf, userOf } from './security.ts';
 import { graceOf, stopSignal, terminationMessage } from './termination.ts';
 import {
@@ -370,15 +371,9 @@ export class ContainerRunner {
         `Container ${this.name} runs without ${refused.join(', ')}: a room gives no power over the machine`,
         this.name,
       );
-    const wanted = userOf(this.#spec, pod);
-    const user = this.#host.otherUsers ? wanted : undefined;
-    if (wanted !== undefined && user === undefined)
-      this.#host.event(
-        'Warning',
-        'UserNotChanged',
-        `Container ${this.name} runs as the room's only user instead of ${wanted.uid}:${wanted.gid}: only a room made by root has others`,
-        this.name,
-      );
+    const argv = commandLine(this.#spec, image, env);
+    const workingDir = this.#spec.workingDir || image.workingDir || '/';
+    const user = this.#user(image, argv, workingDir);
     const folder = join(this.#host.folder(this.name), String(this.#attempt));
     const workspace = join(folder, 'files');
     mkdirSync(workspace, { recursive: true });
@@ -391,9 +386,9 @@ export class ContainerRunner {
       trusted: capabilities === 'all',
     });
     const spec: ProgramSpec = {
-      argv: commandLine(this.#spec, image, env),
+      argv,
       env,
-      workingDir: this.#spec.workingDir || image.workingDir || '/',
+      workingDir,
       capabilities,
       stdin: this.#spec.stdin === true,
       tty: this.#spec.tty === true,
@@ -405,6 +400,22 @@ export class ContainerRunner {
       container.kill(); // a disk that is full, say
       throw error;
     }
+  }
+
+  /** Whom the manifest wants, where that is possible; otherwise root without its powers, and an event that says so. */
+  #user(image: Image, argv: readonly string[], workingDir: string): User | undefined {
+    const wanted = userOf(this.#spec, this.#host.pod().spec);
+    if (wanted === undefined) return undefined;
+    const closed = this.#host.otherUsers && outOfReach(wanted, filesNeeded(image, argv, workingDir));
+    if (closed === undefined) return wanted;
+    const why = closed === false ? 'only a room made by root has other users' : `\`${closed}\` is closed to others`;
+    this.#host.event(
+      'Warning',
+      'UserNotChanged',
+      `Container ${this.name} runs as root instead of ${wanted.uid}:${wanted.gid}: ${why}`,
+      this.name,
+    );
+    return undefined;
   }
 
   #place(): Place {
