@@ -8,6 +8,7 @@ import {
   CONFIG_MAPS,
   GATEWAY_CLASSES,
   GATEWAYS,
+  HTTP_ROUTES,
   NAMESPACES,
   SERVICE_ENTRIES,
   SERVICES,
@@ -60,7 +61,9 @@ test('a condition comes, changes and goes with what it says', async () => {
     status: { addresses: [{ type: 'IPAddress', value: '10.96.0.50' }] },
   });
   await reason('WaypointAccepted');
-  const writes = kube.requests.filter(({ plural, verb }) => plural === 'services' && verb === 'patch');
+  const writes = kube.requests.filter(
+    ({ plural, verb, options }) => plural === 'services' && verb === 'patch' && options.subresource === 'status',
+  );
   assert.deepEqual(
     writes.map(({ options }) => [options.subresource, options.fieldManager, options.force]),
     writes.map(() => ['status', 'istio-ambient-service', true]),
@@ -68,6 +71,32 @@ test('a condition comes, changes and goes with what it says', async () => {
   assert.equal(writes.length, 2, 'one write a change');
   kube.put(SERVICES, { ...((await kube.get(SERVICES, 'web', 'shop')) as object), ...service({}) } as never);
   await reason(undefined);
+});
+
+test('of the parents of a route only ours are written; those of others stay', async () => {
+  const test = await start();
+  const { kube } = test;
+  const theirs = { parentRef: { name: 'other' }, controllerName: 'example.com/x', conditions: [] };
+  kube.put(GATEWAYS, {
+    metadata: { name: 'edge', namespace: 'shop' },
+    spec: { gatewayClassName: 'istio', listeners: [{ name: 'web', port: 80, protocol: 'HTTP' }] },
+  });
+  kube.put(HTTP_ROUTES, {
+    metadata: { name: 'r', namespace: 'shop', generation: 2 },
+    spec: { parentRefs: [{ name: 'edge' }, { name: 'other' }], rules: [] },
+    status: { parents: [theirs] },
+  } as never);
+  const parents = await until(async () => {
+    const found = (await kube.get(HTTP_ROUTES, 'r', 'shop')) as { status?: { parents?: { controllerName: string }[] } };
+    return (found.status?.parents?.length ?? 0) > 1 ? found.status?.parents : undefined;
+  });
+  assert.deepEqual(parents[0], theirs);
+  assert.equal(parents[1]?.controllerName, 'istio.io/gateway-controller');
+  const writes = kube.requests.filter(({ plural, verb }) => plural === 'httproutes' && verb === 'patch');
+  assert.deepEqual(
+    writes.map(({ options }) => [options.subresource, options.fieldManager]),
+    [['status', 'istio-gateway']],
+  );
 });
 
 test('a policy is answered for, with its generation, and the time of the change is kept', async () => {

@@ -185,11 +185,20 @@ export function deriveBackendTls(
   return { tls, reports };
 }
 
-/** A user's own TLS wins; the policy fills where none is said, at each port and in each subset. */
-export function withBackendTls(traffic: TrafficConfig, tls: BackendTls | undefined): TrafficConfig {
+/**
+ * A user's own TLS wins; the policy fills where none is said, at each port and in each subset.
+ * @param shown  the certificate that the Gateway shows to backends (`spec.tls.backend`), `<namespace>/<secret>`
+ */
+export function withBackendTls(
+  traffic: TrafficConfig,
+  tls: BackendTls | undefined,
+  shown: string | undefined,
+): TrafficConfig {
   if (tls === undefined) return traffic;
   const fill = (policy: TrafficPolicy, own: UpstreamTls | undefined): TrafficPolicy =>
-    policy.tls === undefined && own !== undefined ? { ...policy, tls: own } : policy;
+    policy.tls !== undefined || own === undefined
+      ? policy
+      : { ...policy, tls: shown === undefined ? own : { ...own, mode: 'mutual', certificate: shown } };
   const fillPorts = (
     policy: TrafficPolicy,
     ports: Readonly<Record<string, TrafficPolicy>>,

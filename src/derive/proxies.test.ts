@@ -322,6 +322,17 @@ test('BackendTLSPolicy: TLS to the service', () => {
   ]);
 });
 
+test('a Gateway shows its certificate to backends that are spoken to by TLS', () => {
+  const edge = gateway([listener('web')], {
+    spec: { tls: { backend: { clientCertificateRef: { name: 'client' } } } },
+  });
+  const ambient = tlsWorld(tlsPolicy(), edge, route({}), secret('client'));
+  const tls = serviceOf(ambient, 'shop/edge')?.traffic.policy.tls;
+  assert.deepEqual([tls?.mode, tls?.certificate], ['mutual', 'shop/client']);
+  assert.deepEqual([...ambient.proxies.certificates.keys()], ['shop/edge shop/client']);
+  assert.equal(tlsOf(ambient)?.mode, 'simple', 'the waypoint shows none');
+});
+
 test('BackendTLSPolicy: of one port alone', () => {
   const targetRefs = [{ group: '', kind: 'Service', name: 'order', sectionName: 'http' }];
   const traffic = serviceOf(tlsWorld(tlsPolicy({ targetRefs })), 'shop/waypoint')?.traffic;

@@ -9,10 +9,11 @@ import type { BoundService, ServiceConfig, TrafficPolicy } from '../model/proxy/
 import { DEFAULT_TELEMETRY, type TelemetryConfig } from '../model/proxy/telemetry-config.ts';
 import type { Workload } from '../model/workload.ts';
 import { type BackendTlsPolicies, deriveBackendTls } from './backend-tls.ts';
+import { backendCertificateFault, type CertificateWorld } from './gateway/certificates.ts';
 import { roleOf } from './gateway/role.ts';
 import { deriveAttached } from './gateway-config/attached.ts';
 import { identityOf, type ProxyIdentity } from './gateway-config/identity.ts';
-import { proxyListeners, rootsBeside, type SecretWorld } from './gateway-config/listeners.ts';
+import { keyOf, proxyListeners, rootsBeside, type SecretWorld } from './gateway-config/listeners.ts';
 import { toServiceConfig } from './gateway-config/service-config.ts';
 import { deriveTraffic } from './gateway-config/traffic.ts';
 import type { PlannedGateways } from './gateways.ts';
@@ -23,6 +24,7 @@ import type { KeySource } from './l7-security/tokens.ts';
 import { ANNOTATION } from './names.ts';
 import type { MeshL7 } from './objects/mesh-l7.ts';
 import { metaKey } from './objects/meta.ts';
+import { indexGrants } from './objects/reference-grant.ts';
 import { type Labels, looseBoolean } from './read.ts';
 import { findByHost } from './routes/backends.ts';
 import type { Need, Routes } from './routes.ts';
@@ -58,6 +60,8 @@ export interface Proxies {
 
 interface Target extends ProxyIdentity {
   readonly target: GatewayTarget;
+  /** The certificate that it shows to backends, `<namespace>/<secret>`. One that cannot be had is not shown. */
+  readonly shown: string | undefined;
   readonly writesClientIdentity: boolean;
 }
 
@@ -73,6 +77,7 @@ export function deriveProxies(
 ): Proxies {
   const { sources } = inputs;
   const secrets: SecretWorld = { secrets: sources.secrets, configMaps: sources.configmaps };
+  const certificateWorld: CertificateWorld = { ...secrets, grants: indexGrants(sources.referencegrants) };
   const backendTls = deriveBackendTls(graph, scope, inputs, routes.services);
   const attached = deriveAttached(graph, scope, inputs, routes.mesh, clusterDomain);
   const trafficFor = deriveTraffic(graph, scope, inputs, {
@@ -96,10 +101,12 @@ export function deriveProxies(
     const identity = identityOf(gateway, role, parts, clusterDomain, accountsBehind);
     const { namespace, name, className } = gateway;
     const kind = role.kind === 'waypoint' ? 'waypoint' : 'gateway';
+    const ref = gateway.backendCertificate;
     const said = gateway.annotations[ANNOTATION.clientIdentity] ?? cls?.annotations[ANNOTATION.clientIdentity] ?? '';
     return {
       ...identity,
       target: { kind, namespace, name, className, podLabels: identity.podLabels },
+      shown: ref === undefined || backendCertificateFault(get, certificateWorld, gateway) ? undefined : keyOf(ref),
       writesClientIdentity: looseBoolean(said) ?? false,
     };
   });
@@ -174,7 +181,8 @@ export function deriveProxies(
     if (info === undefined || service === undefined) return [];
     const { proxy } = need;
     const bound = get.one(boundServices, need.service)?.find((each) => each.proxy === proxy)?.bound;
-    const traffic = trafficFor(get, service, proxy.slice(0, proxy.indexOf('/')));
+    const { target, shown } = get.one(targets, proxy) as Target;
+    const traffic = trafficFor(get, service, target.namespace, shown);
     return [[key, { proxy, config: toServiceConfig(info, traffic, bound) }]];
   });
 

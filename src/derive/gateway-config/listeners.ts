@@ -22,7 +22,8 @@ const MESH_MODES: ReadonlySet<string> = new Set(['ISTIO_SIMPLE', 'ISTIO_MUTUAL']
 export const rootsBeside = (get: Reader, { secrets }: SecretWorld, secret: string): string =>
   get.one(secrets, secret)?.authorities || get.one(secrets, `${secret}-cacert`)?.authorities || '';
 
-const keyOf = ({ namespace, name }: ObjectRef): string => `${namespace}/${name}`;
+/** `<namespace>/<name>` */
+export const keyOf = ({ namespace, name }: ObjectRef): string => `${namespace}/${name}`;
 
 /** @returns undefined: clients show none; `closed`: they should, and nobody could judge them */
 function clientsOf(get: Reader, world: SecretWorld, tls: WrittenTls): ClientValidation | 'closed' | undefined {

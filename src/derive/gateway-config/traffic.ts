@@ -15,7 +15,13 @@ import { deriveTrafficConfig, destinationRuleFor } from '../traffic/destination-
 import { hostKeys, keysCovering } from '../traffic/hosts-of.ts';
 import { rootsBeside, type SecretWorld } from './listeners.ts';
 
-export type TrafficFor = (get: Reader, service: RoutableService, proxyNamespace: string) => TrafficConfig;
+/** @param shown  the certificate that the Gateway shows to backends; undefined: none */
+export type TrafficFor = (
+  get: Reader,
+  service: RoutableService,
+  proxyNamespace: string,
+  shown: string | undefined,
+) => TrafficConfig;
 
 export interface TrafficInputs {
   readonly workloadsByService: Index<Workload>;
@@ -33,7 +39,7 @@ export function deriveTraffic(graph: Graph, scope: Scope, { sources }: Inputs, i
   );
   const byHost = rules.index('byHost', (rule) => hostKeys(rule.namespace, [rule.host], clusterDomain));
   const secrets: SecretWorld = { secrets: sources.secrets, configMaps: sources.configmaps };
-  return (get, service, proxyNamespace) => {
+  return (get, service, proxyNamespace, shown) => {
     const { rootNamespace } = get.one(scope.settings, '') as Settings;
     const mesh = get.one(inputs.mesh, '') as MeshL7;
     const candidates = new Map(
@@ -62,6 +68,6 @@ export function deriveTraffic(graph: Graph, scope: Scope, { sources }: Inputs, i
       connectTimeoutMs: mesh.connectTimeoutMs,
     };
     const rule = destinationRuleFor([...candidates.values()], service, proxyNamespace, world);
-    return withBackendTls(deriveTrafficConfig(rule, world), get.one(inputs.backendTls, service.key));
+    return withBackendTls(deriveTrafficConfig(rule, world), get.one(inputs.backendTls, service.key), shown);
   };
 }
