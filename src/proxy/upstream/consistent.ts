@@ -3,7 +3,7 @@
 //   ring    each member has points on a circle, as many as its weight; a hash belongs to the next point (ketama)
 //   maglev  each member fills its share of a table in its own order of preference (Google: Maglev, 2016, §3.4)
 
-import { hashText } from './hash.ts';
+import { furtherHash, hashText } from './hash.ts';
 
 export interface Member {
   /** What its places are derived from: the same for the same endpoint everywhere. */
@@ -17,8 +17,8 @@ export type Lookup = (hash: number) => number;
 
 /** Bounds the memory of a ring whatever the weights (Envoy: 8 M). */
 const MAX_POINTS = 1 << 20;
-/** As many are made where fewer would do: some 10 ms of work. */
-const USUAL_POINTS = 1 << 16;
+/** As many are made where fewer would do: some milliseconds of work. */
+const USUAL_POINTS = 1 << 14;
 /** Most entries of a maglev table (Envoy's bound). */
 const MAX_TABLE = 5_000_011;
 
@@ -38,19 +38,24 @@ export function buildRing(members: readonly Member[], minimumSize: number): Look
   const needed = Math.ceil(Math.max(1, minimumSize) / parts);
   const steady = Math.min(minimumSize / 2, USUAL_POINTS / parts);
   const size = Math.min(MAX_POINTS, 2 ** Math.ceil(Math.log2(Math.max(needed, steady))) * parts);
+  const counts = members.map(({ weight }) => Math.max(1, Math.round((weight / total) * size)));
   // A point is its place in the upper bits and its member in the lower ones: numbers sort quicker than records.
-  const points: number[] = [];
-  members.forEach(({ name, weight }, index) => {
-    const count = Math.max(1, Math.round((weight / total) * size));
-    for (let i = 0; i < count; i++) points.push(hashText(`${name}_${i}`) * MAX_POINTS + index);
-  });
-  const sorted = Float64Array.from(points).sort();
-  const places = new Uint32Array(sorted.length);
-  const owners = new Uint32Array(sorted.length);
-  sorted.forEach((point, i) => {
-    places[i] = Math.floor(point / MAX_POINTS);
-    owners[i] = point % MAX_POINTS;
-  });
+  const points = new Float64Array(counts.reduce((sum, count) => sum + count, 0));
+  let filled = 0;
+  for (const [index, { name }] of members.entries()) {
+    const hash = hashText(name);
+    const count = counts[index] as number;
+    for (let i = 0; i < count; i++) points[filled++] = furtherHash(hash, i) * MAX_POINTS + index;
+  }
+  points.sort();
+  const places = new Uint32Array(filled);
+  const owners = new Uint32Array(filled);
+  for (let i = 0; i < filled; i++) {
+    const point = points[i] as number;
+    const place = Math.floor(point / MAX_POINTS);
+    places[i] = place;
+    owners[i] = point - place * MAX_POINTS;
+  }
   return (hash) => {
     let low = 0;
     let high = places.length;
@@ -83,8 +88,14 @@ export function buildMaglev(members: readonly Member[], wantedSize: number): Loo
       turn.owed += turn.share;
       if (turn.owed < 1) continue;
       turn.owed -= 1;
-      while (table[turn.place] !== -1) turn.place = (turn.place + turn.skip) % size;
-      table[turn.place] = turn.index;
+      const { skip } = turn;
+      let { place } = turn;
+      while (table[place] !== -1) {
+        place += skip;
+        if (place >= size) place -= size;
+      }
+      table[place] = turn.index;
+      turn.place = place;
       if (++filled === size) break;
     }
   }

@@ -15,8 +15,15 @@ export function hashText(text: string, seed = 0): number {
     hash = (hash << 13) | (hash >>> 19);
     hash = (Math.imul(hash, 5) + 0xe6546b64) | 0;
   }
-  hash ^= text.length;
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
+  return mixed(hash ^ text.length);
+}
+
+/** The `index`th of many hashes of one text. */
+export const furtherHash = (hash: number, index: number): number => mixed(hash ^ Math.imul(index + 1, 0x9e3779b1));
+
+/** Every bit of the input on every bit of the result. */
+function mixed(hash: number): number {
+  let h = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
 }
