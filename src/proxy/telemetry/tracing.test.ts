@@ -25,7 +25,7 @@ const tracing = (change: Partial<TracingConfig> = {}): TracingConfig => ({
   port: grpcPort,
   path: '/v1/traces',
   headers: [],
-  timeoutMs: 2000,
+  timeoutMs: 10_000,
   samplingPercent: 100,
   reportsSpans: true,
   propagates: true,

