@@ -1,6 +1,8 @@
 // Our server and our client of HTTP/2 over real sockets on loopback: what exchanges rely on.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
 import { fields, type Served, TestClient, TestServer } from './testing.ts';
 
@@ -300,6 +302,21 @@ test('CONNECT carries bytes, each direction with an end of its own', async () =>
     [server.requests[0]?.start.method, server.requests[0]?.start.authority, server.requests[0]?.start.target],
     ['CONNECT', 'db.example.com:5432', ''],
   );
+});
+
+test('keepalive: an endpoint that answers PINGs is kept, a silent one is not', async () => {
+  await using server = await new TestServer().listen();
+  server.onRequest = () => {};
+  const times = { intervalMs: 10, timeoutMs: 40 };
+  using lively = await TestClient.connect(server.port, 100, times);
+  lively.ask();
+  await using silent = createServer((socket) => void socket.on('error', () => {}).resume()).listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  using client = await TestClient.connect((silent.address() as AddressInfo).port, 100, times);
+  const asked = client.ask();
+  await assert.rejects(asked.done, /^Error: ended: no answer to PING in time/);
+  await client.closed;
+  assert.equal(lively.connection.closing, false);
 });
 
 test('times: a stream that is idle too long, a connection that is', async () => {
