@@ -239,6 +239,26 @@ test('a VirtualService at a gateway: short names, the listener it fits, namespac
   assert.deepEqual(at(virtualService({ hosts: ['a.org'] })), []);
 });
 
+test("the mesh's own default for retries holds where a route says nothing", () => {
+  const mesh = { defaultHttpRetryPolicy: { attempts: 7, retryOn: '5xx' } };
+  const ambient = whole(
+    [
+      waypoint(),
+      service('order', 'shop', BOUND),
+      virtualService({ hosts: ['order'] }),
+      gateway([listener('web')]),
+      route({ rules: [{}, { retry: { attempts: 1 } }] }),
+    ],
+    mesh,
+  );
+  const attempts = (proxy: string): readonly (number | undefined)[] =>
+    Object.values(routesOf(ambient, proxy)).flatMap((each) =>
+      each.kind === 'http' ? each.rules.map(({ retry }) => retry?.attempts) : [],
+    );
+  assert.deepEqual(attempts('shop/edge'), [7, 1]);
+  assert.deepEqual(attempts('shop/waypoint'), [7]);
+});
+
 test('policies: of the proxy by its Gateway, of a service by its own name, at its waypoint alone', () => {
   const policy = (name: string, targetRefs: readonly Json[], namespace = 'shop'): Json => ({
     kind: 'AuthorizationPolicy',

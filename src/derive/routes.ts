@@ -8,7 +8,7 @@ import type { RouteResource } from '../model/proxy/route-resource.ts';
 import { serviceKey } from '../model/workload.ts';
 import { roleOf } from './gateway/role.ts';
 import type { PlannedGateways } from './gateways.ts';
-import type { Collection, Graph } from './graph/graph.ts';
+import type { Collection, Graph, Reader } from './graph/graph.ts';
 import type { Inputs } from './inputs.ts';
 import type { MeshConfig } from './objects/mesh.ts';
 import type { MeshL7 } from './objects/mesh-l7.ts';
@@ -23,6 +23,7 @@ import { deriveVirtualServices } from './routes/virtual-services.ts';
 import type { Scope } from './scope.ts';
 import type { Offer } from './services.ts';
 import { reportUnlessEqual, type StatusReport } from './status/report.ts';
+import { readRetry } from './traffic/virtual-service-rule.ts';
 
 /** A proxy that must know a service. */
 export interface Need {
@@ -108,8 +109,19 @@ export function deriveRoutes(
     kinds.map(([kind, from]) => ofKind(kind, from)),
   );
   const outcomes = graph.derive('routeOutcomes', routes, (get, route) => translateRoute(get, parents, backends, route));
-  const gatewayApi = graph.deriveMany('gatewayApiRoutes', outcomes, (_get, outcome) =>
-    outcome.routes.map((each) => [`${each.proxy} ${each.name}`, each]),
+  const defaultRetry = graph.single('defaultRetry', (get) => {
+    const written = (get.one(l7, '') as MeshL7).defaultRetry;
+    const read = written && readRetry(written);
+    return read?.ok === true ? read.value : undefined;
+  });
+  /** With the mesh's own default for retries, where it has one; proxies know Istio's. */
+  const withDefaults = (get: Reader, route: RouteResource): RouteResource => {
+    const retry = get.one(defaultRetry, '');
+    if (retry === undefined || route.kind !== 'http') return route;
+    return { ...route, rules: route.rules.map((rule) => (rule.retry === undefined ? { ...rule, retry } : rule)) };
+  };
+  const gatewayApi = graph.deriveMany('gatewayApiRoutes', outcomes, (get, outcome) =>
+    outcome.routes.map((each) => [`${each.proxy} ${each.name}`, { ...each, route: withDefaults(get, each.route) }]),
   );
   const virtualServices = graph.derive('ownedVirtualServices', sources.virtualservices, (get, object) =>
     scope.owns(get, object) ? object : undefined,
@@ -124,6 +136,7 @@ export function deriveRoutes(
       gateways,
       namespaces: scope.namespaces,
       mesh: l7,
+      withDefaults,
     }),
   ]);
   const needs = graph.deriveMany('routeNeeds', proxyRoutes, (_get, { proxy, route }, key) =>

@@ -34,6 +34,8 @@ export interface VirtualServiceInputs {
   readonly namespaces: Collection<Namespace>;
   /** Under `''`. */
   readonly mesh: Collection<MeshL7>;
+  /** What the mesh adds to every route. */
+  withDefaults(get: Reader, route: RouteResource): RouteResource;
 }
 
 /** Names without a namespace mean the object's own. */
@@ -81,18 +83,19 @@ function named(
   proxy: string,
   place: string,
   translated: TranslatedVirtualService,
+  finish: (route: RouteResource) => RouteResource,
   kinds?: ReadonlySet<RouteResource['kind']>,
 ): readonly (readonly [string, ProxyRoute])[] {
   return translated.routes
     .filter(({ kind }) => kinds?.has(kind) !== false)
     .map((route) => {
       const name = routeName(route.origin, `${route.kind}/${place}`);
-      return [`${proxy} ${name}`, { proxy, name, route }];
+      return [`${proxy} ${name}`, { proxy, name, route: finish(route) }];
     });
 }
 
 export function deriveVirtualServices(graph: Graph, inputs: VirtualServiceInputs): readonly Collection<ProxyRoute>[] {
-  const { objects, services, backends, waypointsOf, gateways, namespaces, mesh } = inputs;
+  const { objects, services, backends, waypointsOf, gateways, namespaces, mesh, withDefaults } = inputs;
   const { clusterDomain } = backends;
   const whole = graph.derive('virtualServices', objects, (_get, object) => qualified(object));
   const byHost = whole.index('byHost', (object) => hostKeys(object.namespace, object.hosts, clusterDomain));
@@ -123,7 +126,9 @@ export function deriveVirtualServices(graph: Graph, inputs: VirtualServiceInputs
         const world = worldFor(get, object.namespace);
         const order = orderAtWaypoint(object, service, proxyNamespace, world);
         if (order === undefined) return [];
-        return named(proxy, key, virtualServiceAtWaypoint(object, order, routed, proxyNamespace, world));
+        return named(proxy, key, virtualServiceAtWaypoint(object, order, routed, proxyNamespace, world), (route) =>
+          withDefaults(get, route),
+        );
       });
     });
   });
@@ -144,7 +149,13 @@ export function deriveVirtualServices(graph: Graph, inputs: VirtualServiceInputs
           (host) => !isTakenBy(host, listener.hostname, others),
         );
         if (hosts.length === 0) return [];
-        return named(key, listener.name, virtualServiceAtListener(object, key, listener, hosts, world), kinds);
+        return named(
+          key,
+          listener.name,
+          virtualServiceAtListener(object, key, listener, hosts, world),
+          (route) => withDefaults(get, route),
+          kinds,
+        );
       });
     }),
   );
