@@ -1,6 +1,6 @@
 // `ambit up`: a whole mesh, and the user's manifests in it.
 
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Command } from 'commander';
 import { BUILT_IN_CLASSES } from '../../derive/names.ts';
 import { type Applied, applyManifests, removeManifests } from '../../kube/apply.ts';
@@ -28,6 +28,7 @@ interface Options extends GlobalOptions, ImageFlags {
 }
 
 const SYSTEM_NAMESPACE = 'istio-system';
+const SHOP_GATEWAYS = '40-gateways.yaml';
 const root = process.env.AMBIT_ROOT ?? join(import.meta.dirname, '..');
 const collect = (value: string, before: string[] = []): string[] => [...before, value];
 
@@ -167,7 +168,10 @@ function userManifests(options: Options): Manifest[] {
       exitCode: 2,
     });
   if (options.empty) return [];
-  return parsed(options.file ?? [join(root, 'examples', 'shop')]);
+  if (options.file !== undefined) return parsed(options.file);
+  const shop = parsed([join(root, 'examples', 'shop')]);
+  // Another control plane makes gateways of images that a room does not have.
+  return options.istiod === undefined ? shop : shop.filter(({ file }) => basename(file) !== SHOP_GATEWAYS);
 }
 
 function parsed(paths: readonly string[]): Manifest[] {
