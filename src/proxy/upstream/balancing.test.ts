@@ -395,6 +395,24 @@ test('slow start: a new endpoint warms up', () => {
   near(bench.spread(1000).new, 500, 20);
 });
 
+test("a ServiceEntry's names are those of its endpoints' certificates, unless the rule says others", () => {
+  const bench = new Bench([pod('a', '10.0.0.1')]);
+  const tls = {
+    mode: 'simple',
+    serverName: 'api.example.com',
+    subjectAltNames: [],
+    roots: { kind: 'system' },
+    certificate: undefined,
+  } as const;
+  bench.config = config({ tls }, { subjectAltNames: ['spiffe://td/ns/x/sa/y'] });
+  const { policy: first } = bench.pick();
+  assert.deepEqual(first.tls?.subjectAltNames, [{ kind: 'exact', value: 'spiffe://td/ns/x/sa/y' }]);
+  assert.equal(bench.pick().policy, first, 'one object, so that connections are shared');
+  const own = [{ kind: 'exact', value: 'other' }] as const;
+  bench.config = config({ tls: { ...tls, subjectAltNames: own } }, { subjectAltNames: ['spiffe://td/ns/x/sa/y'] });
+  assert.deepEqual(bench.pick().policy.tls?.subjectAltNames, own);
+});
+
 // ---- limits ------------------------------------------------------------------------------------------------------
 
 test('circuit breakers: requests, retries, the budget of retries, and what the pool counts', () => {

@@ -24,6 +24,13 @@ const log = logger('upstream');
 const isOwnMachine = (ip: Ip, place: Workload | undefined): boolean =>
   (isLoopback(ip) || ip === '0.0.0.0' || ip === '::') && place !== undefined && !place.addresses.some(isLoopback);
 
+/** A ServiceEntry's names are those that its endpoints' certificates must have, unless the rule for TLS has its own. */
+function withNames(policy: TrafficPolicy, names: readonly string[]): TrafficPolicy {
+  const { tls } = policy;
+  if (tls === undefined || tls.subjectAltNames.length > 0 || names.length === 0) return policy;
+  return { ...policy, tls: { ...tls, subjectAltNames: names.map((value) => ({ kind: 'exact', value }) as const) } };
+}
+
 /** What hosts are made from. References are compared: what changes must be another object. */
 export interface ClusterInputs {
   readonly config: ServiceConfig;
@@ -47,7 +54,9 @@ export class Cluster {
   readonly port: number;
   readonly subset: string | undefined;
   readonly breaker: CircuitBreaker;
+  /** What holds: the written one with what the service adds. */
   policy: TrafficPolicy;
+  #written: TrafficPolicy | undefined;
   readonly #needs: ClusterNeeds;
   #inputs: ClusterInputs | undefined;
   #members: readonly Member[] = [];
@@ -97,13 +106,15 @@ export class Cluster {
   }
 
   #take(inputs: ClusterInputs, policy: TrafficPolicy, subset: Subset | undefined): void {
-    const { service, endpoints, network, place } = inputs;
-    this.#inputs = inputs;
-    if (policy !== this.policy || this.#outlier === undefined) {
-      this.policy = policy;
-      this.breaker.policy = policy;
+    const { config, service, endpoints, network, place } = inputs;
+    const names = config.subjectAltNames;
+    if (policy !== this.#written || names !== this.#inputs?.config.subjectAltNames) {
+      this.#written = policy;
+      this.policy = withNames(policy, names);
+      this.breaker.policy = this.policy;
       this.#outlier = policy.outlier && new OutlierDetector(policy.outlier);
     }
+    this.#inputs = inputs;
     const { members, unreachable } = membersOf(endpoints, service, this.port, subset, network, place);
     if (unreachable > 0 && unreachable !== this.#warned)
       log.warn('endpoints on another network are left out: tunnels between networks are not supported', {
