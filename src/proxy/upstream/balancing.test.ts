@@ -305,6 +305,29 @@ test('an ejected endpoint is never picked; it comes back after its time, which g
   assert.deepEqual(bench.spread(50), { a: 25, b: 25 });
 });
 
+test('an ejection ends in its time however often endpoints and rules change, and with the rule', () => {
+  const bench = new Bench([pod('a', '10.0.0.1'), pod('b', '10.0.0.2')]);
+  const detects = config({ outlier: OUTLIER, loadBalancer: { kind: 'roundRobin' } });
+  bench.config = detects;
+  fails(bench, 'a');
+  const other = pod('c', '10.0.0.3');
+  for (let i = 0; i < 12; i++) {
+    assert.equal(bench.spread(10).a, undefined);
+    bench.nowMs += 3_000;
+    if (i % 2 === 0) bench.add(other);
+    else bench.remove(other);
+    bench.config = {
+      ...bench.config,
+      traffic: { ...bench.config.traffic, policy: { ...bench.config.traffic.policy } },
+    };
+  }
+  bench.nowMs += 5_000;
+  assert.ok((bench.spread(10).a ?? 0) > 0);
+  fails(bench, 'a');
+  bench.config = config({ loadBalancer: { kind: 'roundRobin' } });
+  assert.ok((bench.spread(10).a ?? 0) > 0, 'without the rule nobody is left out');
+});
+
 test('no pick of an ejected endpoint, whatever the outcomes', () => {
   const outcomes = fc.array(fc.tuple(fc.constantFrom(200, 404, 500, 503), fc.nat({ max: 3_000 })), { maxLength: 200 });
   fc.assert(

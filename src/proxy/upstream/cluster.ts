@@ -112,7 +112,9 @@ export class Cluster {
       this.#written = policy;
       this.policy = withNames(policy, names);
       this.breaker.policy = this.policy;
-      this.#outlier = policy.outlier && new OutlierDetector(policy.outlier);
+      if (policy.outlier === undefined) this.#stopDetection();
+      else if (this.#outlier === undefined) this.#outlier = new OutlierDetector(policy.outlier);
+      else this.#outlier.rules = policy.outlier;
     }
     this.#inputs = inputs;
     const { members, unreachable } = membersOf(endpoints, service, this.port, subset, network, place);
@@ -126,6 +128,12 @@ export class Cluster {
     this.#hostnames = this.#namesOfMembers();
     this.#answers = this.#hostnames.map((name) => this.#needs.names.known(name));
     this.#rebuild();
+  }
+
+  /** Who was left out is in again. */
+  #stopDetection(): void {
+    this.#outlier = undefined;
+    for (const { record } of this.#hosts) record.ejected = false;
   }
 
   /** A service that is resolved by DNS and lists no endpoint is its own name's. */

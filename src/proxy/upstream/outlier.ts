@@ -31,7 +31,8 @@ export const newOutlierRecord = (): OutlierRecord => ({
 });
 
 export class OutlierDetector {
-  private readonly rules: OutlierDetection;
+  /** May be replaced: what was recorded stays. */
+  rules: OutlierDetection;
   private records: readonly OutlierRecord[] = [];
   private ejectedCount = 0;
   private nextLookMs = Number.POSITIVE_INFINITY;
@@ -44,11 +45,13 @@ export class OutlierDetector {
   watch(records: readonly OutlierRecord[], nowMs: number): void {
     this.records = records;
     this.ejectedCount = 0;
-    this.nextLookMs = Number.POSITIVE_INFINITY;
+    let remembered = false;
     for (const record of records) {
       if (record.ejected) this.ejectedCount++;
-      if (record.times > 0) this.nextLookMs = nowMs + this.rules.intervalMs;
+      if (record.times > 0) remembered = true;
     }
+    // No later than before: endpoints that come and go all the time must not put it off for ever.
+    this.nextLookMs = remembered ? Math.min(this.nextLookMs, nowMs + this.rules.intervalMs) : Number.POSITIVE_INFINITY;
   }
 
   /** @returns true if the endpoint is out from now on */
