@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { PerformanceObserver } from 'node:perf_hooks';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { countPassed } from './garbage.ts';
+import { countPassed, giveBackMemory } from './garbage.ts';
 
 test('buffers that pass are collected in time, and gc is not left lying about', async () => {
   let before = 0;
@@ -28,4 +28,14 @@ test('nothing is collected for what a request weighs', async () => {
   await turn();
   observer.disconnect();
   assert.ok(seen.length <= 1, `${seen.length} collections for 1,000 requests`);
+});
+
+test('what is dead is given back when asked', () => {
+  let dead: unknown[] = Array.from({ length: 200_000 }, (_, i) => ({ i, text: `entry ${i}` }));
+  const { heapUsed } = process.memoryUsage();
+  assert.equal(dead.length, 200_000);
+  dead = [];
+  giveBackMemory();
+  assert.ok(process.memoryUsage().heapUsed < heapUsed - (5 << 20));
+  assert.equal(globalThis.gc, undefined);
 });

@@ -5,6 +5,7 @@ import '../dataplane/heap.ts';
 import { closeSync, existsSync, readFileSync } from 'node:fs';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { Ip } from '../model/ip.ts';
+import { giveBackMemory } from '../platform/garbage.ts';
 import { Netns } from '../platform/linux/netns.ts';
 import { raiseDescriptorLimit } from '../platform/linux/process.ts';
 import { bindUdp } from '../platform/linux/sockets.ts';
@@ -14,6 +15,8 @@ import { type LocalState, parseLocalState } from './local-state.ts';
 import { NodeProxy } from './node-proxy.ts';
 
 const MESH_CONFIG = './etc/istio/config/mesh';
+/** By then the first state and certificates are in, or take longer than is worth waiting for. */
+const SETTLED_AFTER_MS = 1_000;
 const log = logger('app');
 
 const HELP = `Usage: ambit ztunnel [proxy | version | help]
@@ -116,6 +119,7 @@ async function main(): Promise<void> {
   });
   log.info('starting', { version, node: config.dataPath.nodeName, maxDescriptors });
   await proxy.start();
+  setTimeout(giveBackMemory, SETTLED_AFTER_MS).unref();
   await proxy.ended;
 }
 

@@ -77,6 +77,17 @@ export const libc = {
   setrlimit: bind<(resource: number, limits: Uint8Array) => number>('int setrlimit(int, const uint8_t *)'),
 } as const;
 
+/** glibc's alone: gives the heap's free pages back to the kernel. Undefined with other C libraries. */
+export const mallocTrim: ((pad: number) => number) | undefined = optional('int malloc_trim(size_t)');
+
+function optional<T extends (...args: never[]) => unknown>(prototype: string): T | undefined {
+  try {
+    return bind<T>(prototype);
+  } catch {
+    return undefined;
+  }
+}
+
 /** The last call's errno on this thread; read it before anything else is called. */
 export const lastErrno = (): number => koffi.errno();
 
