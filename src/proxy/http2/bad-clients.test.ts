@@ -292,6 +292,33 @@ test('more streams than allowed are refused, those there are live on', async () 
   client.socket.destroy();
 });
 
+test('content in single bytes, to a receiver that stops and goes: in order, whole, and bounded', () =>
+  withServer(async (server, client) => {
+    const count = 20_000;
+    const sent = Buffer.from(Array.from({ length: count }, (_, i) => (i * 7) & 0xff));
+    server.onRequest = (served) => {
+      const { stream } = served;
+      stream.pause();
+      let taken = 0;
+      served.onData = () => {
+        taken++;
+        if (taken % 50 === 0) stream.pause();
+        if (taken % 100 === 0)
+          stream.resume(); // at once, within the event
+        else if (taken % 50 === 0) setImmediate(() => stream.resume());
+      };
+      void served.whole.then(() => served.answer(200));
+    };
+    client.send(headersOf(1, changed({ ':method': 'POST' }, ['content-length', String(count)])));
+    for (let i = 0; i < count; i += 1_000)
+      client.send(times(1_000, (j) => dataOf(1, sent.subarray(i + j, i + j + 1), i + j + 1 === count ? END : 0)));
+    await client.until(() => server.requests.length === 1);
+    for (let i = 0; i < 50; i++) await new Promise(setImmediate);
+    server.requests[0]?.stream.resume();
+    await client.until(() => client.statuses.get(1) === '200');
+    assert.ok(Buffer.concat(server.requests[0]?.pieces ?? []).equals(sent));
+  }));
+
 // ---- floods ------------------------------------------------------------------------------------------------------
 
 const ping = rawFrame(frames.PING, 0, 0, Buffer.alloc(8));

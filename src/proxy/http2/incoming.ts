@@ -23,6 +23,7 @@ export class Incoming {
   /** Content still to come; -1: it shows at the end. */
   left = -1;
   private paused = false;
+  private releasing = false;
   /** What came while it was paused: at most one window. */
   private held: PieceQueue | undefined = undefined;
   private endDue = false;
@@ -42,7 +43,8 @@ export class Incoming {
         return;
       }
     }
-    if (this.paused || this.held !== undefined) {
+    // While held pieces are passed on, giving back window may bring more: they come after.
+    if (this.paused || this.releasing || this.held !== undefined) {
       this.held ??= new PieceQueue();
       this.held.push(chunk);
       return;
@@ -58,8 +60,8 @@ export class Incoming {
 
   end(): void {
     if (this.left > 0) this.owner.malformed('less content than content-length says');
-    else if (this.held === undefined) this.owner.ended(this.fields);
-    else this.endDue = true;
+    else if (this.held !== undefined || this.releasing) this.endDue = true;
+    else this.owner.ended(this.fields);
   }
 
   reset(error: HboneError): void {
@@ -80,6 +82,17 @@ export class Incoming {
 
   resume(): void {
     this.paused = false;
+    // The owner may pause and resume within what follows: the outermost call goes on.
+    if (this.releasing) return;
+    this.releasing = true;
+    this.release();
+    this.releasing = false;
+    if (!this.endDue || this.paused) return;
+    this.endDue = false;
+    this.owner.ended(this.fields);
+  }
+
+  private release(): void {
     while (this.held !== undefined && !this.paused) {
       const { held } = this;
       this.held = undefined;
@@ -95,9 +108,6 @@ export class Incoming {
         this.stream.consumed(length);
       }
     }
-    if (!this.endDue || this.paused) return;
-    this.endDue = false;
-    this.owner.ended(this.fields);
   }
 
   /** Puts back what was not taken, before what has come meanwhile. */
