@@ -292,26 +292,34 @@ test('more streams than allowed are refused, those there are live on', async () 
   client.socket.destroy();
 });
 
-test('content in single bytes, to a receiver that stops and goes: in order, whole, and bounded', () =>
+test('content in large and in tiny frames, to a receiver that stops and goes: in order, whole, and bounded', () =>
   withServer(async (server, client) => {
-    const count = 20_000;
-    const sent = Buffer.from(Array.from({ length: count }, (_, i) => (i * 7) & 0xff));
+    const large = 20;
+    const sizes = [...Array.from({ length: large }, () => 2_000), ...Array.from({ length: 5_000 }, () => 1)];
+    const count = sizes.reduce((a, b) => a + b, 0);
+    const sent = Buffer.from(Array.from({ length: count }, (_, i) => (i * 7 + (i >> 8)) & 0xff));
     server.onRequest = (served) => {
       const { stream } = served;
       stream.pause();
       let taken = 0;
       served.onData = () => {
         taken++;
-        if (taken % 50 === 0) stream.pause();
-        if (taken % 100 === 0)
+        if (taken % 4 === 0) stream.pause();
+        if (taken % 8 === 0)
           stream.resume(); // at once, within the event
-        else if (taken % 50 === 0) setImmediate(() => stream.resume());
+        else if (taken % 4 === 0) setImmediate(() => stream.resume());
       };
       void served.whole.then(() => served.answer(200));
     };
     client.send(headersOf(1, changed({ ':method': 'POST' }, ['content-length', String(count)])));
-    for (let i = 0; i < count; i += 1_000)
-      client.send(times(1_000, (j) => dataOf(1, sent.subarray(i + j, i + j + 1), i + j + 1 === count ? END : 0)));
+    let at = 0;
+    const data = sizes.map((size) => {
+      const end = at + size;
+      const frame = dataOf(1, sent.subarray(at, end), end === count ? END : 0);
+      at = end;
+      return frame;
+    });
+    client.send(...data);
     await client.until(() => server.requests.length === 1);
     for (let i = 0; i < 50; i++) await new Promise(setImmediate);
     server.requests[0]?.stream.resume();
