@@ -4,8 +4,6 @@
 
 import { compileHttpPolicies, type HttpAuthorizer } from '../../model/http/compiled-policies.ts';
 import { compileRoutes } from '../../model/http/compiled-routes.ts';
-import type { HttpRoute } from '../../model/http/route.ts';
-import { buildRouteTable, type HttpRouteTable } from '../../model/http/route-table.ts';
 import type { ProxyConfig } from '../../model/proxy/proxy-config.ts';
 import type {
   HttpRouteResource,
@@ -21,6 +19,7 @@ import { logger } from '../../telemetry/log.ts';
 import type { PartMakers, RateLimits, TokenCheck } from '../contracts.ts';
 import type { HttpPlace, HttpRoutes, Scope } from '../engine.ts';
 import { policiesForConnections } from './connection-policies.ts';
+import { HostRouters } from './host-routers.ts';
 import { listenerKey, type ProxyState, serviceRoutesKey } from './state.ts';
 
 const log = logger('config');
@@ -56,6 +55,8 @@ export class Places {
   readonly #rateLimits = new WeakMap<object, RateLimits>();
   readonly #telemetry = new WeakMap<object, Scope['telemetry']>();
   readonly #own = new WeakMap<SecurityConfig, WeakMap<SecurityConfig, Part>>();
+  /** What is compiled of each place's routes, so that the next change costs only what it changed. */
+  readonly #routers = new Map<string, HostRouters>();
   #scheduled = false;
 
   constructor(state: ProxyState, makers: PartMakers) {
@@ -131,7 +132,9 @@ export class Places {
             error: error as Error,
           });
         }
-        if (entry.place === undefined) entries.delete(part);
+        if (entry.place !== undefined) continue;
+        entries.delete(part);
+        this.#routers.delete(part === '' ? key : `${key} ${part}`);
       }
       if (entries.size === 0) this.#entries.delete(key);
     }
@@ -146,7 +149,7 @@ export class Places {
     return {
       scope: this.#scope(proxy, undefined),
       // A listener without a route answers 404, it has nowhere to send to.
-      routes: this.#httpRoutes(key, isHere, undefined) ?? NO_ROUTES,
+      routes: this.#httpRoutes(key, key, isHere, undefined) ?? NO_ROUTES,
       connections: this.#connectionRoutes(key, isHere),
       service: undefined,
       target: undefined,
@@ -165,7 +168,7 @@ export class Places {
       (attachment.port === undefined || attachment.port === port);
     return {
       scope: this.#scope(proxy, config.bound),
-      routes: this.#httpRoutes(key, isHere, ['*']),
+      routes: this.#httpRoutes(key, `${key} ${port}`, isHere, ['*']),
       connections: this.#connectionRoutes(key, isHere),
       service: config,
       target: { service, port, subset: undefined },
@@ -177,22 +180,27 @@ export class Places {
   /** @param hosts  undefined: those of the attachments */
   #httpRoutes(
     key: string,
+    part: string,
     isHere: (attachment: RouteAttachment) => boolean,
     hosts: readonly string[] | undefined,
   ): HttpRoutes | undefined {
     const resources = [...this.#state.attached(key)].filter(
       (entry): entry is [string, HttpRouteResource] => entry[1].kind === 'http',
     );
-    const routes: HttpRoute[] = [];
-    for (const [, { attachments, origin, rules }] of resources.sort(compareRoutes)) {
-      const here = attachments.filter(isHere);
+    const routes: { source: HttpRouteResource; hosts: readonly string[] }[] = [];
+    for (const [, source] of resources.sort(compareRoutes)) {
+      const here = source.attachments.filter(isHere);
       if (here.length === 0) continue;
-      const own = hosts ?? here.flatMap((each) => (each.kind === 'listener' ? each.hosts : []));
-      routes.push({ origin, hosts: own, rules });
+      routes.push({ source, hosts: hosts ?? here.flatMap((each) => (each.kind === 'listener' ? each.hosts : [])) });
     }
-    if (routes.length === 0) return undefined;
-    const table = buildRouteTable(routes);
-    return { router: compileRoutes(table), ...aboutTable(table) };
+    let routers = this.#routers.get(part);
+    if (routers === undefined) {
+      routers = new HostRouters();
+      this.#routers.set(part, routers);
+    }
+    const compiled = routers.compile(routes);
+    if (compiled === undefined) this.#routers.delete(part);
+    return compiled;
   }
 
   #connectionRoutes(key: string, isHere: (attachment: RouteAttachment) => boolean): ConnectionRoutes {
@@ -257,17 +265,3 @@ function compareRoutes([nameA, a]: [string, RouteResource], [nameB, b]: [string,
   if (a.origin.createdAtMs !== b.origin.createdAtMs) return a.origin.createdAtMs - b.origin.createdAtMs;
   return nameA < nameB ? -1 : nameA > nameB ? 1 : 0;
 }
-
-function aboutTable(table: HttpRouteTable): Pick<HttpRoutes, 'actsEarly' | 'asksForToken'> {
-  let actsEarly = false;
-  let asksForToken = false;
-  for (const { entries } of table.hosts)
-    for (const { rule, match } of entries) {
-      actsEarly ||= rule.filters.some(({ kind }) => kind === 'cors' || kind === 'delay' || kind === 'abort');
-      asksForToken ||= match.some(({ field }) => TOKEN_FIELD.test(field));
-    }
-  return { actsEarly, asksForToken };
-}
-
-/** Also headers: whoever checks tokens or is asked for permission may write them. */
-const TOKEN_FIELD = /^request\.(?:claim:|principal$|presenter$|audience$|header:)/;
