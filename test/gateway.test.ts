@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { TestAuthority } from '../src/dataplane/testing/authority.ts';
+import { listenerUrl } from './support/gateway-url.ts';
 import { eventually, TestMesh } from './support/mesh.ts';
 
 let mesh: TestMesh;
@@ -90,19 +91,7 @@ function get(url: string, host: string, headers: Record<string, string> = {}, ca
   });
 }
 
-/** The address of a listener on this machine, as `ambit status` tells it. */
-async function urlOf(listener: string): Promise<string> {
-  return eventually(`the URL of the listener ${listener}`, async () => {
-    const ran = await mesh.ambit(['status', '-o', 'json']);
-    const { gateways = [] } = JSON.parse(ran.stdout) as {
-      gateways?: readonly {
-        readonly name: string;
-        readonly listeners: readonly { readonly name: string; readonly url: string }[];
-      }[];
-    };
-    return gateways.flatMap(({ listeners }) => listeners).find(({ name }) => name === listener)?.url;
-  });
-}
+const urlOf = (listener: string): Promise<string> => listenerUrl(mesh, listener);
 
 before(async () => {
   certificates = mkdtempSync(join(tmpdir(), 'ambit-test-cert-'));
