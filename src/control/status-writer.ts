@@ -26,6 +26,7 @@ import {
   SERVICES,
   TCP_ROUTES,
   TLS_ROUTES,
+  VIRTUAL_SERVICES,
   WORKLOAD_ENTRIES,
 } from '../kube/client/resources.ts';
 import { type KubeClient, KubeError, type KubeObject, type Resource } from '../kube/client/types.ts';
@@ -48,6 +49,7 @@ const RESOURCES: Readonly<Record<StatusKind, Resource>> = {
   TLSRoute: TLS_ROUTES as Resource,
   TCPRoute: TCP_ROUTES as Resource,
   BackendTLSPolicy: BACKEND_TLS_POLICIES as Resource,
+  VirtualService: VIRTUAL_SERVICES as Resource,
 };
 
 /** Conditions with the time of their last change, kept while their status stays. */

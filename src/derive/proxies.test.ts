@@ -239,6 +239,16 @@ test('a VirtualService at a gateway: short names, the listener it fits, namespac
   assert.deepEqual(at(virtualService({ hosts: ['a.org'] })), []);
 });
 
+test('what of a VirtualService is not held stands on it, as long as it is so', () => {
+  const world = (more: Json): Ambient =>
+    whole([waypoint(), service('order', 'shop', BOUND), virtualService({ hosts: ['order'], ...more })]);
+  const http = [{ delegate: { name: 'nobody' } }];
+  const [wanted] = world({ http }).reports.get('VirtualService/shop/v')?.wanted ?? [];
+  assert.deepEqual([wanted?.type, wanted?.status, wanted?.reason], ['ambit.dev/Honoured', 'False', 'PartlyNotHeld']);
+  assert.match(wanted?.message ?? '', /http\[0\]\.delegate: there is no VirtualService shop\/nobody/);
+  assert.equal(world({}).reports.has('VirtualService/shop/v'), false);
+});
+
 test("the mesh's own default for retries holds where a route says nothing", () => {
   const mesh = { defaultHttpRetryPolicy: { attempts: 7, retryOn: '5xx' } };
   const ambient = whole(

@@ -15,8 +15,9 @@ import type { MeshL7 } from './objects/mesh-l7.ts';
 import { metaKey } from './objects/meta.ts';
 import { indexGrants } from './objects/reference-grant.ts';
 import type { Route, RouteKind } from './objects/route.ts';
+import type { VirtualService } from './objects/routing.ts';
 import type { BackendWorld, RoutableService } from './routes/backends.ts';
-import { routeStatus } from './routes/conditions.ts';
+import { notHonoured, routeStatus } from './routes/conditions.ts';
 import type { ParentGateway, ParentWorld } from './routes/parents.ts';
 import { type ProxyRoute, translateRoute } from './routes/translate.ts';
 import { deriveVirtualServices } from './routes/virtual-services.ts';
@@ -123,22 +124,22 @@ export function deriveRoutes(
   const gatewayApi = graph.deriveMany('gatewayApiRoutes', outcomes, (get, outcome) =>
     outcome.routes.map((each) => [`${each.proxy} ${each.name}`, { ...each, route: withDefaults(get, each.route) }]),
   );
-  const virtualServices = graph.derive('ownedVirtualServices', sources.virtualservices, (get, object) =>
-    scope.owns(get, object) ? object : undefined,
+  const owned = graph.derive<VirtualService, VirtualService>(
+    'ownedVirtualServices',
+    sources.virtualservices,
+    (get, object) => (scope.owns(get, object) ? { ...object, conditions: [] } : undefined),
   );
-  const proxyRoutes = graph.join('proxyRoutes', [
-    gatewayApi,
-    ...deriveVirtualServices(graph, {
-      objects: virtualServices,
-      services,
-      backends,
-      waypointsOf,
-      gateways,
-      namespaces: scope.namespaces,
-      mesh: l7,
-      withDefaults,
-    }),
-  ]);
+  const virtualServices = deriveVirtualServices(graph, {
+    objects: owned,
+    services,
+    backends,
+    waypointsOf,
+    gateways,
+    namespaces: scope.namespaces,
+    mesh: l7,
+    withDefaults,
+  });
+  const proxyRoutes = graph.join('proxyRoutes', [gatewayApi, ...virtualServices.routes]);
   const needs = graph.deriveMany('routeNeeds', proxyRoutes, (_get, { proxy, route }, key) =>
     [...new Set(servicesIn(route))].map((service) => [`${key} ${service}`, { proxy, service }]),
   );
@@ -161,6 +162,20 @@ export function deriveRoutes(
       return report === undefined ? [] : [[`${kind}/${metaKey(route)}`, report]];
     }),
   );
+  const onVirtualServices = graph.deriveMany('virtualServiceReports', sources.virtualservices, (get, object) => {
+    const key = metaKey(object);
+    if (get.one(owned, key) === undefined) return [];
+    const problems = get.one(virtualServices.findings, key);
+    const report = reportUnlessEqual({
+      kind: 'VirtualService',
+      namespace: object.namespace,
+      name: object.name,
+      manager: 'istio-gateway',
+      wanted: problems === undefined ? [] : [notHonoured(problems, object.generation)],
+      found: object.conditions,
+    });
+    return report === undefined ? [] : [[`VirtualService/${key}`, report]];
+  });
   return {
     proxyRoutes,
     needs,
@@ -170,7 +185,7 @@ export function deriveRoutes(
     backends,
     mesh: l7,
     attachedRoutes,
-    reports: graph.join('routeReports', reports),
+    reports: graph.join('routeReports', [...reports, onVirtualServices]),
   };
 }
 

@@ -2,7 +2,7 @@
 // proxy reads them in its own surroundings.
 
 import { type Json, type Labels, list, optionalRecord, record, text, textRecord, texts } from '../read.ts';
-import { type Meta, parseMeta } from './meta.ts';
+import { type Condition, type Meta, parseConditions, parseMeta } from './meta.ts';
 
 export interface VirtualService extends Meta {
   /** Lower case, as written: short names are not resolved yet. Empty for a delegate. */
@@ -14,7 +14,11 @@ export interface VirtualService extends Meta {
   readonly http: readonly Json[];
   readonly tls: readonly Json[];
   readonly tcp: readonly Json[];
+  readonly conditions: readonly Condition[];
 }
+
+/** Ours: whether all that is written is held where the object counts. */
+export const VIRTUAL_SERVICE_CONDITION = 'ambit.dev/Honoured';
 
 export function parseVirtualService(object: Json): VirtualService {
   const spec = record(object.spec);
@@ -27,6 +31,7 @@ export function parseVirtualService(object: Json): VirtualService {
     http: list(spec.http).map(record),
     tls: list(spec.tls).map(record),
     tcp: list(spec.tcp).map(record),
+    conditions: parseConditions(object.status, new Set([VIRTUAL_SERVICE_CONDITION])),
   };
 }
 

@@ -2,6 +2,7 @@
 // Source: Gateway API, RouteConditionType; Istio: ResolvedWaypoints is always True, its message tells.
 
 import type { Route } from '../objects/route.ts';
+import { VIRTUAL_SERVICE_CONDITION } from '../objects/routing.ts';
 import type { Wanted, WantedParent } from '../status/report.ts';
 import type { ParentOutcome } from './parents.ts';
 import type { Resolution, RouteOutcome } from './translate.ts';
@@ -49,3 +50,12 @@ export const routeStatus = (route: Route, outcome: RouteOutcome): readonly Wante
     controllerName: parent.controllerName,
     conditions: conditionsOf(parent, outcome[parent.side], route.generation),
   }));
+
+/** What of a VirtualService is not held where it counts. An object that is held whole carries no condition. */
+export const notHonoured = (problems: readonly string[], generation: number): Wanted => ({
+  type: VIRTUAL_SERVICE_CONDITION,
+  status: 'False',
+  reason: 'PartlyNotHeld',
+  message: joined(problems),
+  observedGeneration: generation,
+});

@@ -38,6 +38,12 @@ export interface VirtualServiceInputs {
   withDefaults(get: Reader, route: RouteResource): RouteResource;
 }
 
+export interface DerivedVirtualServices {
+  readonly routes: readonly Collection<ProxyRoute>[];
+  /** What is not held of an object where it counts, by `<namespace>/<name>`; those that are held whole are missing. */
+  readonly findings: Collection<readonly string[]>;
+}
+
 /** Names without a namespace mean the object's own. */
 function qualified(object: VirtualService): VirtualService {
   const whole = (names: readonly string[]): readonly string[] =>
@@ -94,7 +100,7 @@ function named(
     });
 }
 
-export function deriveVirtualServices(graph: Graph, inputs: VirtualServiceInputs): readonly Collection<ProxyRoute>[] {
+export function deriveVirtualServices(graph: Graph, inputs: VirtualServiceInputs): DerivedVirtualServices {
   const { objects, services, backends, waypointsOf, gateways, namespaces, mesh, withDefaults } = inputs;
   const { clusterDomain } = backends;
   const whole = graph.derive('virtualServices', objects, (_get, object) => qualified(object));
@@ -159,5 +165,28 @@ export function deriveVirtualServices(graph: Graph, inputs: VirtualServiceInputs
       });
     }),
   );
-  return [atWaypoints, atListeners];
+  const findings = graph.derive('virtualServiceFindings', whole, (get, object): readonly string[] | undefined => {
+    const world = worldFor(get, object.namespace);
+    const problems = new Set<string>();
+    const note = (translated: TranslatedVirtualService): void => {
+      for (const problem of translated.problems) problems.add(problem);
+    };
+    for (const host of object.hosts) {
+      const service = findByHost(get, backends, resolveHost(host, object.namespace, clusterDomain), object.namespace);
+      if (service === undefined) continue;
+      const routed = { ...service, ports: service.ports.map(({ port }) => port) };
+      for (const proxy of get.one(waypointsOf, service.key) ?? []) {
+        const proxyNamespace = proxy.slice(0, proxy.indexOf('/'));
+        const order = orderAtWaypoint(object, routed, proxyNamespace, world);
+        if (order !== undefined) note(virtualServiceAtWaypoint(object, order, routed, proxyNamespace, world));
+      }
+    }
+    for (const key of gatewaysOf(object)) {
+      const parent = get.one(gateways, key);
+      for (const { listener, usable } of parent?.role.kind === 'router' ? parent.verdicts : [])
+        if (usable) note(virtualServiceAtListener(object, key, listener, object.hosts, world));
+    }
+    return problems.size === 0 ? undefined : [...problems];
+  });
+  return { routes: [atWaypoints, atListeners], findings };
 }

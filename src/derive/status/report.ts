@@ -26,7 +26,8 @@ export type StatusKind =
   | 'GatewayClass'
   | 'Gateway'
   | RouteKind
-  | 'BackendTLSPolicy';
+  | 'BackendTLSPolicy'
+  | 'VirtualService';
 
 /** Who owns the fields, as Istio names them: another Istio release that takes over must find its own. */
 export type FieldManager =
