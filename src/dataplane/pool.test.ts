@@ -40,7 +40,7 @@ function poolWith(dial: () => Promise<FakeSession>) {
   const dialed: FakeSession[] = [];
   const pool = new Pool<FakeSession>({
     clock,
-    unusedReleaseMs: RELEASE_MS,
+    unusedReleaseMs: () => RELEASE_MS,
     dial: async () => {
       const session = await dial();
       dialed.push(session);

@@ -40,7 +40,7 @@ export interface PoolOptions<Session> {
   readonly dial: (key: PoolKey) => Promise<Session>;
   readonly clock: Clock;
   /** A connection leaves the pool this long after its last tunnel was opened, and closes when its tunnels are done. */
-  readonly unusedReleaseMs: number;
+  readonly unusedReleaseMs: () => number;
 }
 
 /** Each round serves as many of those who wait as one connection takes; a peer that takes none must not spin us. */
@@ -157,9 +157,9 @@ export class Pool<Session extends PooledSession> {
   /** One coarse timer for the whole pool: a release may be late by at most a quarter of the time. */
   #armSweep(): void {
     if (this.#sweep !== undefined || this.#closed) return;
-    this.#sweep = this.#options.clock.after(this.#options.unusedReleaseMs / 4, () => {
+    this.#sweep = this.#options.clock.after(this.#options.unusedReleaseMs() / 4, () => {
       this.#sweep = undefined;
-      const before = this.#options.clock.nowMs() - this.#options.unusedReleaseMs;
+      const before = this.#options.clock.nowMs() - this.#options.unusedReleaseMs();
       for (const [text, slot] of this.#slots) if (slot.usedMs <= before) this.#release(text, slot);
       if (this.#slots.size > 0) this.#armSweep();
     });

@@ -62,7 +62,8 @@ export class L7Proxy {
       .gauges('istio_build', 'Version of the proxy', ['component', 'tag'])
       .labels('proxy', settings.istioVersion)
       .set(1);
-    this.#caClient = new CaClient({ access: settings.ca.access, ttlSeconds: settings.ca.ttlSeconds, clock });
+    const { ca, identity: own } = settings;
+    this.#caClient = new CaClient({ access: ca.access, ttlSeconds: ca.ttlSeconds, clock, own });
     this.#certificates = new CertificateCache(this.#caClient, clock);
     this.#parts = new ProxyEngine({
       settings: { ...settings, nodeId: settings.xds.node.id },

@@ -3,11 +3,11 @@
 import type { Certificates } from '../dataplane/identity/workload-certificate.ts';
 import { eventLoop } from '../dataplane/session-driver.ts';
 import type { Ip } from '../model/ip.ts';
+import { DEFAULT_TELEMETRY } from '../model/proxy/telemetry-config.ts';
 import type { Peer } from '../model/traffic.ts';
 import type { Workload } from '../model/workload.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { ConnectionTelemetry } from '../telemetry/connection.ts';
-import { connectionTelemetry } from '../telemetry/connection-telemetry.ts';
 import type { LogSink } from '../telemetry/log.ts';
 import type { Registry } from '../telemetry/registry.ts';
 import { encodeBaggage } from '../wire/baggage.ts';
@@ -77,7 +77,7 @@ export class ProxyEngine {
       certificates,
       clock,
       environment: eventLoop,
-      idleMs: state.proxy?.hboneIdleMs ?? HBONE_IDLE_MS,
+      idleMs: () => state.proxy?.hboneIdleMs ?? HBONE_IDLE_MS,
       baggage: () => baggageOf(place()),
     });
     this.#tunnels = tunnels;
@@ -121,7 +121,7 @@ export class ProxyEngine {
       random,
     });
     const choice = new EngineChoice(this.#upstream, this.destinations, state);
-    this.connectionTelemetry = connectionTelemetry(registry);
+    this.connectionTelemetry = this.#telemetry.connections(() => state.proxy?.telemetry ?? DEFAULT_TELEMETRY);
     this.engine = {
       clock,
       random,
@@ -152,8 +152,9 @@ export class ProxyEngine {
   /** Upstream connections end with what they carry; spans and records leave. */
   async drain(): Promise<void> {
     this.#connections.drain();
-    this.#tunnels.close();
+    // Collectors may be reached by tunnels only.
     await this.#telemetry.flush();
+    this.#tunnels.close();
   }
 
   close(): void {

@@ -60,7 +60,7 @@ export class Outbound {
     this.#pool = new Pool({
       dial: (key) => dialTunnel(pod, key),
       clock: pod.clock,
-      unusedReleaseMs: pod.settings.pool.unusedReleaseMs,
+      unusedReleaseMs: () => pod.settings.pool.unusedReleaseMs,
     });
   }
 

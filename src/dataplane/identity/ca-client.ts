@@ -1,7 +1,7 @@
 // Asks the certificate service (istiod's, port 15012) for a workload's certificate. The private key is made here, stays in
 // this process, and only the request and its public key leave.
 
-import { formatSpiffeId, type SpiffeId } from '../../model/identity.ts';
+import { formatSpiffeId, type SpiffeId, sameSpiffeId } from '../../model/identity.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
 import { logger } from '../../telemetry/log.ts';
 import { ProtoReader } from '../../wire/protobuf/reader.ts';
@@ -19,12 +19,12 @@ const MAX_REPLY_BYTES = 4 * 1024 * 1024;
 const log = logger('ca');
 
 /** `istio.v1.auth.IstioCertificateRequest` */
-const writeRequest = (csrPem: string, ttlSeconds: number, id: SpiffeId): Uint8Array =>
-  new ProtoWriter()
-    .string(1, csrPem)
-    .number(3, ttlSeconds)
-    .struct(4, { ImpersonatedIdentity: formatSpiffeId(id) })
-    .finish();
+function writeRequest(csrPem: string, ttlSeconds: number, impersonated: SpiffeId | undefined): Uint8Array {
+  const writer = new ProtoWriter().string(1, csrPem).number(3, ttlSeconds);
+  return (
+    impersonated === undefined ? writer : writer.struct(4, { ImpersonatedIdentity: formatSpiffeId(impersonated) })
+  ).finish();
+}
 
 /** `istio.v1.auth.IstioCertificateResponse` @throws ProtoError */
 function readChain(bytes: Uint8Array): string[] {
@@ -47,6 +47,8 @@ export interface CaClientParts {
   /** Asked for; the service may give less. */
   readonly ttlSeconds: number;
   readonly clock: Clock;
+  /** Whom the token itself proves: asked for without impersonation, which Istio grants to node proxies only. */
+  readonly own?: SpiffeId;
 }
 
 interface Channel {
@@ -66,9 +68,10 @@ export class CaClient implements CertificateSource {
   }
 
   async fetch(id: SpiffeId, signal: AbortSignal): Promise<WorkloadCertificate> {
-    const { access, clock, ttlSeconds } = this.#parts;
+    const { access, clock, own, ttlSeconds } = this.#parts;
     const { csrPem, privateKey } = await makeCertificateRequest(id);
-    const request = writeRequest(csrPem, ttlSeconds, id);
+    const isOwn = own !== undefined && sameSpiffeId(own, id);
+    const request = writeRequest(csrPem, ttlSeconds, isOwn ? undefined : id);
     const connection = await this.#connection();
     const metadata = await callMetadata(access);
     const limits = { timeoutMs: TIMEOUT_MS, maxMessageBytes: MAX_REPLY_BYTES, signal };

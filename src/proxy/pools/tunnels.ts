@@ -33,7 +33,7 @@ export interface TunnelsParts {
   readonly clock: Clock;
   readonly environment: SessionEnvironment;
   /** `meshConfig.hboneIdleTimeout`. */
-  readonly idleMs: number;
+  readonly idleMs: () => number;
   /** Describes this proxy to the other end; undefined while it is not known. */
   readonly baggage: () => string | undefined;
 }
