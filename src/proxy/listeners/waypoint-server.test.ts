@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { asks, exact, httpPolicy, path, policyRule } from '../../model/http/testing/builders.ts';
 import type { RouteResource } from '../../model/proxy/route-resource.ts';
+import { ip, ports, service, workload } from '../../model/testing/builders.ts';
 import { forwards, SERVICE } from '../testing/rig.ts';
 import { VIP, type WaypointOptions, WaypointRig } from '../testing/waypoint-rig.ts';
 
@@ -140,4 +141,49 @@ test('a drained waypoint finishes what is under way and takes no more', async ()
   await r.server.live.idle();
   assert.equal(r.server.live.size, 0);
   assert.notEqual(session.state, 'open');
+});
+
+test('a workload that is bound to this waypoint is reached by its own address, any other is refused', async () => {
+  const r = await start();
+  const waypoint = {
+    destination: { kind: 'hostname', namespace: 'shop', hostname: 'waypoint.shop.svc.cluster.local' },
+    hbonePort: 15008,
+  } as const;
+  const bound = workload('order', { addresses: [ip('127.0.0.2')], waypoint });
+  r.parts.state.applyAddresses([{ kind: 'workload', workload: bound }], []);
+  const session = await r.client();
+  const tunnel = r.open(session, '127.0.0.2:8080', GET);
+  assert.match(await tunnel.until(whole), /^HTTP\/1\.1 200 /);
+  assert.equal(r.tunnels[0]?.request.authority, '127.0.0.2:8080');
+  // Known by name, and somebody else's.
+  const other = { ...waypoint, destination: { ...waypoint.destination, hostname: 'other.shop.svc.cluster.local' } };
+  r.parts.state.applyAddresses(
+    [
+      { kind: 'service', service: service('other', { ports: ports('15008:15008') }) },
+      { kind: 'workload', workload: { ...bound, waypoint: other } },
+    ],
+    [],
+  );
+  assert.equal(await r.open(session, '127.0.0.2:8080').answered.promise, 400);
+});
+
+test('nothing is left of tunnels that were ended, reset or left alone', async () => {
+  const r = await start();
+  const { sweeper, connections } = r.parts.engine;
+  const before = sweeper.size;
+  for (let round = 0; round < 10; round++) {
+    const session = await r.client();
+    const used = r.open(session, `${VIP}:80`, GET);
+    await used.until(whole);
+    r.open(session, `${VIP}:80`);
+    r.open(session, `${VIP}:80`, 'GET / HT');
+    used.end();
+    session.abort();
+  }
+  const deadline = Date.now() + 3_000;
+  while (r.server.live.size > 0 || sweeper.size > before) {
+    assert.ok(Date.now() < deadline, `live ${r.server.live.size}, swept ${sweeper.size}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.ok(connections.size <= 10);
 });
