@@ -65,11 +65,17 @@ export class Attempt implements ConnectWaiter, ResponseSink {
   connected(connection: ClientConnection): void {
     if (!this.live) return;
     this.connection = connection;
-    const request = this.owner.requestFor(this);
-    this.sent = true;
-    const stream = connection.open(request, this);
-    this.stream = stream;
-    this.owner.opened(this, stream);
+    try {
+      const request = this.owner.requestFor(this);
+      this.sent = true;
+      const stream = connection.open(request, this);
+      this.stream = stream;
+      this.owner.opened(this, stream);
+    } catch (error) {
+      // A fault of ours must not take the other requests with it.
+      this.stream?.reset();
+      this.failed({ kind: 'protocol', answered: false, text: String(error) });
+    }
   }
 
   unconnected(failure: UpstreamFailure | 'overflow'): void {

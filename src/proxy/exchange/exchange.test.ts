@@ -419,3 +419,11 @@ test('a change of routes takes effect, and does not touch what is under way', as
   release();
   assert.equal((await reader.response()).body, 'old');
 });
+
+test('a host or path that no server could read fails its request alone', async () => {
+  const broken: RouteFilter = { kind: 'rewrite', host: 'not a host', path: undefined };
+  const r = await start(withRoute(forwards({ anyMatch: [[path(exact('/broken'))]] }, [broken]), forwards()));
+  for (let i = 0; i < 3; i++) assert.equal((await r.get('/broken')).status, 502);
+  assert.equal((await r.get('/')).status, 200);
+  assert.equal(r.requests.length, 1);
+});

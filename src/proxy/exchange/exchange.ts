@@ -542,7 +542,10 @@ export class HttpExchange implements Exchange, RequestSink, AttemptOwner {
   }
 
   failed(attempt: Attempt, failure: UpstreamFailure | 'overflow'): void {
-    if (this.#over) return;
+    this.#guarded(() => this.#tryFailed(attempt, failure));
+  }
+
+  #tryFailed(attempt: Attempt, failure: UpstreamFailure | 'overflow'): void {
     this.#tryTimer?.cancel();
     if (failure === 'overflow') {
       this.#reply(OVERFLOW);
@@ -711,6 +714,14 @@ export class HttpExchange implements Exchange, RequestSink, AttemptOwner {
   }
 
   response(attempt: Attempt, head: ResponseStart, ends: boolean): void {
+    try {
+      this.#responded(attempt, head, ends);
+    } catch (error) {
+      this.#fault(error);
+    }
+  }
+
+  #responded(attempt: Attempt, head: ResponseStart, ends: boolean): void {
     this.#tryTimer?.cancel();
     if ((head.status >= 400 || this.isGrpc) && retriesAnswer(this.#retryPolicy, head.status, head.fields)) {
       if (this.#canRetry()) {

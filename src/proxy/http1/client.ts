@@ -66,22 +66,22 @@ class Http1Client implements ClientConnection, ByteSink {
       call.failLater({ kind: 'refused', answered: false, text: 'the connection takes no request' });
       return call;
     }
+    const { method, target, authority, fields, upgrade } = request;
+    const framing = framingOf(request.content, upgrade !== undefined || method === 'CONNECT');
+    let head: string;
+    try {
+      head = writeRequestHead({ method, target, authority, fields, framing, upgrade });
+    } catch (error) {
+      // Routes may rewrite a host or path to what no server can read. Nothing was sent, the connection is still good.
+      call.failLater({ kind: 'protocol', answered: false, text: (error as Error).message });
+      queueMicrotask(() => this.owner.available());
+      return call;
+    }
     this.begun += 1;
     this.exchange = call;
-    const { method, upgrade } = request;
-    const framing = framingOf(request.content, upgrade !== undefined || method === 'CONNECT');
     call.begin(framing);
     this.parser.expect({ method, upgrade: upgrade !== undefined });
-    this.out.text(
-      writeRequestHead({
-        method,
-        target: request.target,
-        authority: request.authority,
-        fields: request.fields,
-        framing,
-        upgrade,
-      }),
-    );
+    this.out.text(head);
     return call;
   }
 

@@ -27,6 +27,8 @@ export const SERVER_LIMITS: ServerLimits = {
   maxConcurrentStreams: 100,
 };
 
+const NOBODY: RequestSink = { data() {}, end() {}, writable() {}, aborted() {} };
+
 /** Asked once a request, since configuration changes; undefined: nothing is here. */
 export type PlaceOf = (authority: string) => HttpPlace | undefined;
 
@@ -44,11 +46,20 @@ class HttpVisit implements RequestHandler {
   }
 
   request(stream: ServerStream, start: RequestStart): RequestSink {
-    const place = this.#placeOf(start.authority ?? '');
-    const { received, refused } = receiveRequest(this.#visitor, this.#engine.own, start, place?.scope.proxy);
-    const exchange = new HttpExchange(this.#engine, place, stream, received);
-    exchange.begin(refused);
-    return exchange;
+    try {
+      const place = this.#placeOf(start.authority ?? '');
+      const { received, refused } = receiveRequest(this.#visitor, this.#engine.own, start, place?.scope.proxy);
+      const exchange = new HttpExchange(this.#engine, place, stream, received);
+      exchange.begin(refused);
+      return exchange;
+    } catch (error) {
+      // A fault of ours: this request is refused, the others go on.
+      log.error('a request met a fault', {
+        error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      });
+      stream.reset();
+      return NOBODY;
+    }
   }
 
   refused({ protocol, status, details, text }: RequestRefusal): void {
