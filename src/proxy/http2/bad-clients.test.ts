@@ -79,7 +79,8 @@ class RawClient {
   }
 
   async until(condition: () => boolean): Promise<void> {
-    for (let i = 0; i < 5_000 && !condition(); i++) await new Promise(setImmediate);
+    const deadline = Date.now() + 5_000;
+    while (!condition() && Date.now() < deadline) await new Promise(setImmediate);
     assert.ok(
       condition(),
       `not seen; frames: ${this.seen.map(({ type, streamId }) => `${type}@${streamId}`).join(' ')}`,

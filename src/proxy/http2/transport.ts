@@ -12,7 +12,6 @@ export const TURNS: SessionEnvironment = {
 };
 
 export class StreamTransport implements Transport {
-  readonly keepsChunks = true;
   private readonly stream: ByteStream;
   private full = false;
 
@@ -20,15 +19,10 @@ export class StreamTransport implements Transport {
     this.stream = stream;
   }
 
-  write(chunk: Uint8Array): boolean {
-    this.full = !this.stream.write(chunk);
+  write(chunk: Uint8Array, done?: () => void): boolean {
+    const { stream } = this;
+    this.full = !(done === undefined ? stream.write(chunk) : stream.writeLent(chunk, done));
     return !this.full;
-  }
-  cork(): void {
-    this.stream.cork();
-  }
-  uncork(): void {
-    this.stream.uncork();
   }
   end(): void {
     this.stream.end();

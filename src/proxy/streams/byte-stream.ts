@@ -41,6 +41,8 @@ export interface ByteStream {
   unread(chunk: Buffer): void;
   /** Takes ownership of `chunk`. False: full; it was taken all the same, wait for `drained`. */
   write(chunk: Uint8Array): boolean;
+  /** As `write`, but the bytes are only lent: `done` is called once when they are needed no more, sent or not. */
+  writeLent(chunk: Uint8Array, done: () => void): boolean;
   /** As `write`, of latin1 text. */
   writeText(text: string): boolean;
   /** Writes between the two leave together. They nest not. */

@@ -68,6 +68,12 @@ export class SocketStream implements ByteStream {
     return this.gone || this.socket.write(chunk);
   }
 
+  writeLent(chunk: Uint8Array, done: () => void): boolean {
+    if (!this.gone) return this.socket.write(chunk, done);
+    done();
+    return true;
+  }
+
   writeText(text: string): boolean {
     return this.gone || this.socket.write(text, 'latin1');
   }

@@ -45,6 +45,13 @@ export class TunnelByteStream implements ByteStream {
     return this.gone || this.stream.write(chunk);
   }
 
+  /** A session copies what it sends. */
+  writeLent(chunk: Uint8Array, done: () => void): boolean {
+    const room = this.write(chunk);
+    done();
+    return room;
+  }
+
   writeText(text: string): boolean {
     return this.gone || this.stream.write(Buffer.from(text, 'latin1'));
   }

@@ -129,16 +129,9 @@ export class Outbox {
     this.block = undefined;
     this.used = 0;
     this.lastDataAt = -1;
-    let room: boolean;
-    if (this.transport.keepsChunks === true) {
-      room = this.transport.write(Buffer.from(whole));
-      block.done();
-    } else {
-      block.owner = this;
-      this.inFlight += 1;
-      room = this.transport.write(whole, block.done);
-    }
-    if (!room) this.room = false;
+    block.owner = this;
+    this.inFlight += 1;
+    if (!this.transport.write(whole, block.done)) this.room = false;
   }
 
   /** Makes room for `length` more bytes at `used`. */

@@ -155,11 +155,11 @@ export class Outgoing {
   }
 
   private dataLater(tunnel: Tunnel, chunk: Uint8Array): boolean {
-    if (chunk.length > 0) {
+    const rest = tunnel.pendingBytes === 0 && tunnel.headSent ? this.putSome(tunnel, chunk) : chunk;
+    if (rest.length > 0) {
       if (tunnel.pending === NOTHING) tunnel.pending = [];
-      tunnel.pending.push(Buffer.from(chunk)); // it is lent
-      tunnel.pendingBytes += chunk.length;
-      this.pump(tunnel);
+      tunnel.pending.push(Buffer.from(rest)); // it is lent
+      tunnel.pendingBytes += rest.length;
     }
     if (tunnel.pendingBytes > this.limits.sendBufferBytes) {
       this.events.overflowed(tunnel);
@@ -168,6 +168,19 @@ export class Outgoing {
     if (tunnel.pendingBytes === 0 && !this.congested) return true;
     this.blocked.add(tunnel);
     return false;
+  }
+
+  /** A chunk larger than the peer's frames leaves in several, as far as windows and transport allow. @returns the rest */
+  private putSome(tunnel: Tunnel, chunk: Uint8Array): Uint8Array {
+    let at = 0;
+    while (at < chunk.length && !this.congested) {
+      const window = Math.min(tunnel.sendWindow, this.window, this.peer.maxFrameBytes);
+      if (window <= 0) break;
+      const part = chunk.subarray(at, at + window);
+      this.put(tunnel, part);
+      at += part.length;
+    }
+    return at === 0 ? chunk : chunk.subarray(at);
   }
 
   /** Sends as much of what a tunnel has pending as windows and transport allow, then its end. */

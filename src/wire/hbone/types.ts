@@ -18,8 +18,6 @@ export interface Transport {
   destroy(error?: Error): void;
   /** Bytes taken by `write` and not yet handed to the kernel. */
   readonly writableLength: number;
-  /** What is written belongs to the transport for good: `done` is never called, so memory cannot be used again. */
-  readonly keepsChunks?: boolean;
 }
 
 /** Time and the end of the current turn, injected so that tests need no real clock. */
