@@ -30,6 +30,16 @@ export interface ConnectWaiter {
 /** Pools that nobody has used for so long, and that hold nothing, are forgotten. */
 const FORGET_AFTER_MS = 60_000;
 
+/** Of one endpoint: names of servers and clients make pools of their own, and clients choose both. */
+const MAX_POOLS = 64;
+
+/** Takes it out of the list: its connections end with what they carry. */
+function leastUsed(pools: HopPool[]): HopPool {
+  let least = 0;
+  for (let i = 1; i < pools.length; i++) if ((pools[i]?.usedMs ?? 0) < (pools[least]?.usedMs ?? 0)) least = i;
+  return pools.splice(least, 1)[0] as HopPool;
+}
+
 export class Connections implements Swept {
   readonly #parts: HopPoolParts;
   readonly #sweeper: Sweeper;
@@ -71,6 +81,7 @@ export class Connections implements Swept {
       this.#byEndpoint.set(endpoint, pools);
     }
     for (const pool of pools) if (pool.serves(order)) return pool;
+    if (pools.length >= MAX_POOLS) leastUsed(pools).drain();
     const pool = new HopPool(this.#parts, order);
     pools.push(pool);
     return pool;

@@ -1,6 +1,7 @@
 // HTTP connections to one endpoint for one service port: kept ones are used again, newest first; who finds none waits for
 // one to be opened or to come free. Connections and waiting requests are counted by the service's circuit breaker.
 
+import type { HostPort } from '../../model/ip.ts';
 import type { ByteStream } from '../streams/byte-stream.ts';
 import type { ClientConnection, ClientConnectionOwner, ConnectHttp, UpstreamFailure } from '../streams/http-stream.ts';
 import type { CircuitBreaker } from '../upstream/breaker.ts';
@@ -58,7 +59,7 @@ export class HopPool {
   }
 
   /** Whether connections made for one order serve the other. */
-  serves({ target, http2, host, pick }: ConnectOrder): boolean {
+  serves({ target, http2, host, pick, client }: ConnectOrder): boolean {
     const own = this.#order;
     const { tls, proxyProtocol } = pick.policy;
     return (
@@ -70,8 +71,8 @@ export class HopPool {
       tls === own.pick.policy.tls &&
       // A name that the policy leaves open is the request's; a connection that names its client is that client's alone.
       (tls === undefined || tls.serverName !== '' || host === own.host) &&
-      proxyProtocol === undefined &&
-      own.pick.policy.proxyProtocol === undefined
+      proxyProtocol === own.pick.policy.proxyProtocol &&
+      (proxyProtocol === undefined || sameAddress(client.source, own.client.source))
     );
   }
 
@@ -196,7 +197,8 @@ export class HopPool {
 
   /** Closes what was idle for too long. @returns false: nothing is left here, and nobody came for a while */
   sweep(nowMs: number, forgetAfterMs: number): boolean {
-    const { idleMs } = this.#order.pick.policy.pool;
+    const { pool, proxyProtocol } = this.#order.pick.policy;
+    const idleMs = proxyProtocol === undefined ? pool.idleMs : Math.min(pool.idleMs, ONE_CLIENT_IDLE_MS);
     for (const kept of [...this.#all])
       if (kept.connection.exchanges === 0 && nowMs - kept.idleSinceMs > idleMs) kept.connection.drain();
     return this.#all.size + this.#dialing.size + this.#waiting.length > 0 || nowMs - this.usedMs < forgetAfterMs;
@@ -217,6 +219,11 @@ export class HopPool {
     return this.#all.size;
   }
 }
+
+/** Connections that name their client are of no use to others. */
+const ONE_CLIENT_IDLE_MS = 60_000;
+
+const sameAddress = (a: HostPort, b: HostPort): boolean => a.ip === b.ip && a.port === b.port;
 
 const hostOnly = (authority: string): string =>
   authority.startsWith('[') ? authority.slice(1, authority.indexOf(']')) : authority.replace(/:\d*$/, '');
