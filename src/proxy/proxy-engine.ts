@@ -36,7 +36,8 @@ export interface ProxyEngineParts {
   readonly settings: Pick<
     ProxySettings,
     'role' | 'namespace' | 'podName' | 'ip' | 'gatewayName' | 'identity' | 'network' | 'clusterId'
-  > & { readonly nodeId: string };
+  > &
+    Partial<Pick<ProxySettings, 'workloadName'>> & { readonly nodeId: string };
   readonly certificates: Certificates;
   readonly registry: Registry;
   /** Of access logs; the process has one for its standard output. */
@@ -183,16 +184,23 @@ function baggageOf(workload: Workload | undefined): string | undefined {
   return baggage;
 }
 
-const ownPeer = ({ podName, gatewayName, namespace, clusterId, identity }: ProxyEngineParts['settings']): Peer => ({
+const ownPeer = ({
+  podName,
+  gatewayName,
+  workloadName = gatewayName,
+  namespace,
+  clusterId,
+  identity,
+}: ProxyEngineParts['settings']): Peer => ({
   name: podName,
-  workload: gatewayName,
-  canonicalName: gatewayName,
+  workload: workloadName,
+  canonicalName: workloadName,
   canonicalRevision: 'latest',
   namespace,
   cluster: clusterId,
   region: '',
   zone: '',
-  app: gatewayName,
+  app: workloadName,
   identity,
 });
 

@@ -22,6 +22,8 @@ export interface ProxySettings {
   readonly nodeName: string;
   /** Name of the Gateway object. */
   readonly gatewayName: string;
+  /** Name of the Deployment: what reports call this proxy. */
+  readonly workloadName: string;
   /** Whose certificate the proxy has. */
   readonly identity: SpiffeId;
   readonly network: string;
@@ -103,6 +105,7 @@ export function parseSettings({ command, env, exists }: RawSettings): Result<Pro
     ip,
     nodeName,
     gatewayName,
+    workloadName: metadata.get('WORKLOAD_NAME') || gatewayName,
     identity: { trustDomain, namespace, serviceAccount },
     network: read.raw('NETWORK') ?? metadata.get('NETWORK') ?? '',
     clusterId,
