@@ -206,12 +206,23 @@ function refuseOtherRoom(
   });
 }
 
+const identity = ({ object }: Manifest): string =>
+  [object.apiVersion, object.kind, object.metadata?.namespace ?? '', object.metadata?.name].join('/');
+
 async function applyAll(
   client: HttpKubeClient,
   system: readonly Manifest[],
   user: readonly Manifest[],
 ): Promise<Applied[]> {
-  const [first, second] = await Promise.all([applyManifests(client, system), applyManifests(client, user)]);
+  // Both go at once; what the user writes himself (the mesh's ConfigMap) is not also written by us, in whichever order.
+  const written = new Set(user.map(identity));
+  const [first, second] = await Promise.all([
+    applyManifests(
+      client,
+      system.filter((manifest) => !written.has(identity(manifest))),
+    ),
+    applyManifests(client, user),
+  ]);
   const refused = [...first.refused, ...second.refused];
   if (refused.length > 0) {
     const lines = refused.map(

@@ -151,6 +151,20 @@ test('the same endpoint for the same key, and few move when the endpoints change
   }
 });
 
+test('a retry goes to another endpoint, though one that fails at once is always the idle one', () => {
+  const bench = new Bench([pod('a', '10.0.0.1'), pod('b', '10.0.0.2')]);
+  bench.config = config({ loadBalancer: { kind: 'leastRequest' } });
+  let failed = bench.pick();
+  while (failed.endpoint.address.ip !== '10.0.0.1') failed = bench.pick();
+  failed.done({ kind: 'connectFailure' });
+  let same = 0;
+  for (let i = 0; i < 200; i++) {
+    const again = bench.pick({ tried: [failed.endpoint] });
+    if (again.endpoint === failed.endpoint) same++;
+  }
+  assert.ok(same <= 8, `${same} of 200 retries went to the endpoint that failed`);
+});
+
 test('a retry goes to another endpoint where there is one', () => {
   const bench = new Bench([pod('a', '10.0.0.1'), pod('b', '10.0.0.2')]);
   bench.config = config({ loadBalancer: { kind: 'roundRobin' } });

@@ -38,8 +38,11 @@ export interface UpstreamPick extends Pick {
 
 export type Target = Parameters<EndpointChoice['pick']>[0];
 
-/** Attempts to find a host that was not tried before (Istio: host_selection_retry_max_attempts). */
-const SELECTION_ATTEMPTS = 5;
+/**
+ * Attempts to find a host that was not tried before. Istio makes 5 (host_selection_retry_max_attempts), and least request
+ * then often ends at the same host again: one that fails at once is always idle.
+ */
+const SELECTION_ATTEMPTS = 20;
 
 const NO_SERVICE: PickFailure = { kind: 'noService' };
 const NO_ENDPOINT: PickFailure = { kind: 'noHealthyEndpoint' };
