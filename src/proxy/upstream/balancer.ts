@@ -42,7 +42,30 @@ export class Balancer {
   choose(hash: number | undefined): Host | undefined {
     const level = this.#level(hash);
     if (level === undefined) return undefined;
-    const share = this.#share(level, hash);
+    return this.#chooseOf(this.#share(level, hash), hash);
+  }
+
+  /**
+   * As `choose` without a hash, and where it names somebody `unwanted`, any other of the same level and share. Envoy asks
+   * again up to 5 times (host_selection_retry_max_attempts) and ends at the unwanted one: least request prefers it, since
+   * who fails at once is always idle.
+   */
+  chooseOther(unwanted: (host: Host) => boolean): Host | undefined {
+    const level = this.#level(undefined);
+    if (level === undefined) return undefined;
+    const share = this.#share(level, undefined);
+    const host = this.#chooseOf(share, undefined);
+    if (!unwanted(host)) return host;
+    const { hosts } = share;
+    const start = Math.floor(this.#needs.random() * hosts.length);
+    for (let i = 0; i < hosts.length; i++) {
+      const other = hosts[(start + i) % hosts.length] as Host;
+      if (!unwanted(other)) return other;
+    }
+    return host;
+  }
+
+  #chooseOf(share: ReadyShare, hash: number | undefined): Host {
     share.chooser ??= chooserFor(this.#balancer, share.hosts, this.#needs);
     return share.chooser(hash);
   }

@@ -38,12 +38,6 @@ export interface UpstreamPick extends Pick {
 
 export type Target = Parameters<EndpointChoice['pick']>[0];
 
-/**
- * Attempts to find a host that was not tried before. Istio makes 5 (host_selection_retry_max_attempts), and least request
- * then often ends at the same host again: one that fails at once is always idle.
- */
-const SELECTION_ATTEMPTS = 20;
-
 const NO_SERVICE: PickFailure = { kind: 'noService' };
 const NO_ENDPOINT: PickFailure = { kind: 'noHealthyEndpoint' };
 const OVERFLOW: PickFailure = { kind: 'overflow' };
@@ -135,9 +129,8 @@ export class Upstream implements EndpointChoice {
     const hashed = consistent ? hashOf(by.by, client, exchange, this.#sources.random) : undefined;
     let host = cluster.choose(hashed?.hash);
     // A retry looks for another one, but not where requests must stay at one endpoint.
-    if (tried.length > 0 && hashed?.hash === undefined)
-      for (let i = 1; i < SELECTION_ATTEMPTS && host !== undefined && wasTried(tried, host.endpoint); i++)
-        host = cluster.choose(undefined);
+    if (tried.length > 0 && hashed?.hash === undefined && host !== undefined && wasTried(tried, host.endpoint))
+      host = cluster.chooseOther(({ endpoint }) => wasTried(tried, endpoint));
     if (host === undefined) return NO_ENDPOINT;
     return this.#takeHost(cluster, host, hashed?.setCookie, tried);
   }

@@ -100,6 +100,12 @@ export class Cluster {
     return this.#balancer.choose(hash);
   }
 
+  /** For a retry: one that is not `unwanted`, where there is one. */
+  chooseOther(unwanted: (host: Host) => boolean): Host | undefined {
+    this.#balancer ??= this.#balance();
+    return this.#balancer.chooseOther(unwanted);
+  }
+
   /** How a try at this host went. */
   record(host: Host, outcome: TryOutcome): void {
     if (this.#outlier?.record(host.record, outcome, this.#needs.nowMs())) this.#balancer = undefined;
