@@ -12,6 +12,7 @@ import type { Place, Places } from '../config/places.ts';
 import type { ClientCertificate } from '../contracts.ts';
 import type { Engine } from '../engine.ts';
 import type { Visitor } from '../exchange/received.ts';
+import { plainStream } from '../streams/plain-stream.ts';
 import { SocketStream } from '../streams/socket-stream.ts';
 import { proxyTcp } from '../tcp/tcp-proxy.ts';
 import { readClientHello } from './client-hello.ts';
@@ -114,7 +115,7 @@ export class PortServer {
   // ---- without TLS ----
 
   #plain(socket: Socket, ends: Ends): void {
-    const stream = new SocketStream(socket, ends.local, ends.remote);
+    const stream = plainStream(socket, ends.local, ends.remote);
     const visitor = visitorOf(ends, undefined, false, undefined);
     const tcp = this.#listeners.find(({ listener }) => listener.protocol === 'TCP');
     const served = {

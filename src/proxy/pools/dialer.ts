@@ -13,6 +13,7 @@ import { encodeProxyHeader } from '../../wire/proxy-protocol.ts';
 import type { ClientInfo, Endpoint } from '../contracts.ts';
 import type { ByteStream } from '../streams/byte-stream.ts';
 import type { UpstreamFailure } from '../streams/http-stream.ts';
+import { plainStream } from '../streams/plain-stream.ts';
 import { SocketStream } from '../streams/socket-stream.ts';
 import { StreamDuplex } from '../streams/stream-duplex.ts';
 import { type CertificateOf, secureUpstream } from '../upstream/index.ts';
@@ -117,13 +118,15 @@ class Dialing {
     this.#stream = stream;
     const { policy, client, host, alpn, endpoint } = this.#order;
     const header = proxyHeader(policy, client);
+    if (policy.tls === undefined) {
+      const plain = stream ?? plainStream(socket as Socket, localOf(socket as Socket), endpoint.address);
+      if (header !== undefined) plain.write(header);
+      this.#opened(plain);
+      return;
+    }
     if (header !== undefined) {
       stream?.write(header);
       socket?.write(header);
-    }
-    if (policy.tls === undefined) {
-      this.#opened(stream ?? streamOf(socket as Socket, endpoint.address));
-      return;
     }
     const raw = socket ?? new StreamDuplex(stream as ByteStream);
     const { certificateOf } = this.#parts;
@@ -131,7 +134,7 @@ class Dialing {
       (secured) => {
         this.#socket = secured;
         if (this.#over) secured.destroy();
-        else this.#opened(streamOf(secured, endpoint.address));
+        else this.#opened(new SocketStream(secured, localOf(secured), endpoint.address));
       },
       (error: Error) => this.#fail('connect', error.message),
     );
@@ -163,8 +166,7 @@ class Dialing {
 
 const NOWHERE = { ip: '0.0.0.0', port: 0 } as HostPort;
 
-const streamOf = (socket: Socket, remote: HostPort): ByteStream =>
-  new SocketStream(socket, localEnd(socket) ?? NOWHERE, remote);
+const localOf = (socket: Socket): HostPort => localEnd(socket) ?? NOWHERE;
 
 function proxyHeader(
   { proxyProtocol }: TrafficPolicy,

@@ -47,7 +47,8 @@ export interface ByteStream {
   writeText(text: string): boolean;
   /** Writes between the two leave together. They nest not. */
   cork(): void;
-  uncork(): void;
+  /** False as of `write`. */
+  uncork(): boolean;
   /** Half-closes our direction after what was written. */
   end(): void;
   /** Both directions end at once, as a reset to the peer; `closed` follows. */

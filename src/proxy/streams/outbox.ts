@@ -65,8 +65,10 @@ export class Outbox {
     else if (bytes <= JOIN_UP_TO_BYTES) this.full = !stream.write(joined(parts, bytes));
     else {
       stream.cork();
-      for (const part of parts) this.full = !(typeof part === 'string' ? stream.writeText(part) : stream.write(part));
-      stream.uncork();
+      let full = false;
+      for (const part of parts)
+        full = !(typeof part === 'string' ? stream.writeText(part) : stream.write(part)) || full;
+      this.full = !stream.uncork() || full;
     }
   }
 

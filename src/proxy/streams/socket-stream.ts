@@ -82,8 +82,9 @@ export class SocketStream implements ByteStream {
     this.socket.cork();
   }
 
-  uncork(): void {
+  uncork(): boolean {
     this.socket.uncork();
+    return !this.socket.writableNeedDrain;
   }
 
   end(): void {

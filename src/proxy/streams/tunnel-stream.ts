@@ -58,7 +58,9 @@ export class TunnelByteStream implements ByteStream {
 
   /** The session sends what one turn wrote together. */
   cork(): void {}
-  uncork(): void {}
+  uncork(): boolean {
+    return true;
+  }
 
   end(): void {
     if (this.gone || this.weEnded) return;
