@@ -9,6 +9,8 @@ import { check, libc } from './libc.ts';
 
 const O_CLOEXEC = 0o2000000;
 const TIOCSWINSZ = 0x5414;
+const DEFAULT_COLUMNS = 80;
+const DEFAULT_ROWS = 24;
 const TIOCSPTLCK = 0x40045431;
 const TIOCGPTN = 0x80045430;
 
@@ -58,18 +60,15 @@ export function openTerminal(): Terminal {
     stream.on('error', (error) => {
       if (hasCode(error, 'EIO')) stream.destroy();
     });
-    return {
-      stream,
-      programFd,
-      path,
-      resize(columns, rows) {
-        if (!open) return;
-        const size = Buffer.alloc(8);
-        size.writeUInt16LE(Math.min(rows, 0xffff), 0);
-        size.writeUInt16LE(Math.min(columns, 0xffff), 2);
-        check(libc.ioctl(fd, TIOCSWINSZ, size), 'ioctl', () => 'terminal not resized');
-      },
+    const resize = (columns: number, rows: number): void => {
+      if (!open) return;
+      const size = Buffer.alloc(8);
+      size.writeUInt16LE(Math.min(rows, 0xffff), 0);
+      size.writeUInt16LE(Math.min(columns, 0xffff), 2);
+      check(libc.ioctl(fd, TIOCSWINSZ, size), 'ioctl', () => 'terminal not resized');
     };
+    resize(DEFAULT_COLUMNS, DEFAULT_ROWS); // a program may ask before its user's size has come
+    return { stream, programFd, path, resize };
   } catch (error) {
     closeSync(fd);
     if (programFd !== undefined) closeSync(programFd);
