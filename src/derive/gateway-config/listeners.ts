@@ -15,6 +15,8 @@ export interface SecretWorld {
 
 const MODE_OPTION = 'gateway.istio.io/tls-terminate-mode';
 const CIPHERS_OPTION = 'gateway.istio.io/tls-cipher-suites';
+/** Istio has no option for it; the values are those of its Gateway (`tls.minProtocolVersion`). */
+const LEAST_VERSION_OPTION = 'ambit.dev/tls-min-protocol-version';
 /** These show the mesh's own certificates, which gateways do not hold for clients outside. */
 const MESH_MODES: ReadonlySet<string> = new Set(['ISTIO_SIMPLE', 'ISTIO_MUTUAL']);
 
@@ -44,6 +46,11 @@ function clientsOf(get: Reader, world: SecretWorld, tls: WrittenTls): ClientVali
   return validation(roots, mode === 'MUTUAL' ? 'required' : 'optional');
 }
 
+/** What says neither 1.2 nor nothing is taken for the strictest. */
+function leastVersion(written: string | undefined): 'TLSv1.2' | 'TLSv1.3' {
+  return written === undefined || written === 'TLSV1_2' || written === 'TLS_AUTO' ? 'TLSv1.2' : 'TLSv1.3';
+}
+
 function tlsOf(get: Reader, world: SecretWorld, tls: WrittenTls | undefined): ListenerTls | 'closed' {
   if (tls === undefined) return 'closed';
   if (tls.mode === 'Passthrough') return { mode: 'passthrough' };
@@ -54,7 +61,7 @@ function tlsOf(get: Reader, world: SecretWorld, tls: WrittenTls | undefined): Li
     mode: 'terminate',
     certificates: tls.certificates.map(keyOf),
     client,
-    minVersion: 'TLSv1.2',
+    minVersion: leastVersion(tls.options[LEAST_VERSION_OPTION]),
     maxVersion: 'TLSv1.3',
     cipherSuites: (tls.options[CIPHERS_OPTION] ?? '')
       .split(',')
