@@ -99,7 +99,7 @@ test('hashing, locality, slow start, pools, outliers', () => {
       },
       connectionPool: {
         tcp: { maxConnections: 5, connectTimeout: '250ms' },
-        http: { http1MaxPendingRequests: 3, h2UpgradePolicy: 'UPGRADE' },
+        http: { http1MaxPendingRequests: 3, h2UpgradePolicy: 'UPGRADE', http2KeepAlive: { interval: '30s' } },
       },
       outlierDetection: { consecutive5xxErrors: 0, consecutiveGatewayErrors: 2, interval: '1s' },
     },
@@ -119,6 +119,7 @@ test('hashing, locality, slow start, pools, outliers', () => {
   assert.deepEqual(policy.slowStart, { durationMs: 30_000, minimumPercent: 10, aggression: 2 });
   const { maxConnections, connectTimeoutMs, maxPendingRequests, http2 } = policy.pool;
   assert.deepEqual([maxConnections, connectTimeoutMs, maxPendingRequests, http2], [5, 250, 3, 'always']);
+  assert.deepEqual(policy.pool.http2Keepalive, { intervalMs: 30_000, timeoutMs: 20_000 });
   assert.deepEqual([policy.outlier?.consecutive5xx, policy.outlier?.consecutiveGatewayErrors], [0, 2]);
   assert.deepEqual([policy.outlier?.maxEjectionPercent, policy.outlier?.baseEjectionMs], [10, 30_000]);
 });

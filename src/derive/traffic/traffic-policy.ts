@@ -4,6 +4,7 @@ import {
   type ConnectionPool,
   DEFAULT_TRAFFIC_POLICY,
   type HashKey,
+  type Http2Keepalive,
   type LoadBalancer,
   type LocalityPolicy,
   type OutlierDetection,
@@ -207,7 +208,14 @@ function readPool(written: Json, context: PolicyContext): ConnectionPool {
     http2: upgrade === 'UPGRADE' ? 'always' : upgrade === 'DO_NOT_UPGRADE' ? 'never' : 'byPort',
     usesClientProtocol: flag(http.useClientProtocol),
     maxConcurrentStreams: integer(http.maxConcurrentStreams) || pool.maxConcurrentStreams,
+    http2Keepalive: readHttp2Keepalive(optionalRecord(http.http2KeepAlive)),
   };
+}
+
+/** Without an interval there is nothing to do; an answer may take as long as Envoy lets it. */
+function readHttp2Keepalive(written: Json | undefined): Http2Keepalive | undefined {
+  const intervalMs = durationMs(written?.interval);
+  return intervalMs ? { intervalMs, timeoutMs: durationMs(written?.timeout) || 20_000 } : undefined;
 }
 
 /** Number wrappers come as numbers, or as `{value}` from what was written by hand. */

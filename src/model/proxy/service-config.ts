@@ -143,6 +143,14 @@ export interface ConnectionPool {
   readonly http2: 'byPort' | 'always' | 'never';
   readonly usesClientProtocol: boolean;
   readonly maxConcurrentStreams: number;
+  /** PINGs on idle HTTP/2 connections; undefined: none. */
+  readonly http2Keepalive: Http2Keepalive | undefined;
+}
+
+/** Time between PINGs, and for their answers. */
+export interface Http2Keepalive {
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
 }
 
 export interface OutlierDetection {
@@ -198,6 +206,7 @@ export const DEFAULT_TRAFFIC_POLICY: TrafficPolicy = {
     http2: 'byPort',
     usesClientProtocol: false,
     maxConcurrentStreams: 2 ** 31 - 1,
+    http2Keepalive: undefined,
   },
   outlier: undefined,
   tls: undefined,

@@ -621,7 +621,7 @@ export class HttpExchange implements Exchange, RequestSink, AttemptOwner {
 
   #armTryTimer(): void {
     const perTryMs = this.#timeouts?.perTryMs;
-    if (perTryMs === undefined || perTryMs === 0 || this.#over || this.#answered) return;
+    if (perTryMs === undefined || perTryMs === 0 || perTryMs > NEVER_MS || this.#over || this.#answered) return;
     this.#tryTimer?.cancel();
     this.#tryTimer = this.#engine.clock.after(perTryMs, () => this.#tryTimedOut());
   }

@@ -19,19 +19,8 @@ import { Incoming, type IncomingOwner } from './incoming.ts';
 import { StreamTransport, TURNS } from './transport.ts';
 import { answerKey, takeKey } from './websocket.ts';
 
-/** Time between PINGs, and for their answers (Istio: http2KeepAlive). */
-export interface Http2Keepalive {
-  readonly intervalMs: number;
-  readonly timeoutMs: number;
-}
-
-export function connectHttp2(
-  stream: ByteStream,
-  owner: ClientConnectionOwner,
-  limits: ClientLimits,
-  keepalive?: Http2Keepalive,
-): ClientConnection {
-  const connection = new Http2Client(stream, owner, limits, keepalive);
+export function connectHttp2(stream: ByteStream, owner: ClientConnectionOwner, limits: ClientLimits): ClientConnection {
+  const connection = new Http2Client(stream, owner, limits);
   stream.attach(connection);
   return connection;
 }
@@ -47,12 +36,8 @@ class Http2Client implements ClientConnection, ByteSink {
   private over = false;
   private tellsAvailable = false;
 
-  constructor(
-    stream: ByteStream,
-    owner: ClientConnectionOwner,
-    limits: ClientLimits,
-    keepalive: Http2Keepalive | undefined,
-  ) {
+  constructor(stream: ByteStream, owner: ClientConnectionOwner, limits: ClientLimits) {
+    const { keepalive } = limits;
     this.stream = stream;
     this.owner = owner;
     this.transport = new StreamTransport(stream);

@@ -3,6 +3,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import type { HostPort, Ip } from '../../model/ip.ts';
+import type { Http2Keepalive } from '../../model/proxy/service-config.ts';
 import { systemClock } from '../../platform/clock.ts';
 import { Fields } from '../../wire/http1/index.ts';
 import type {
@@ -24,7 +25,7 @@ import type {
 } from '../streams/http-stream.ts';
 import { SocketStream } from '../streams/socket-stream.ts';
 import { Sweeper } from '../streams/sweeper.ts';
-import { connectHttp2, type Http2Keepalive } from './client.ts';
+import { connectHttp2 } from './client.ts';
 import { serveHttp2 } from './server.ts';
 
 export const SERVER_LIMITS: ServerLimits = {
@@ -216,7 +217,7 @@ export class TestClient {
     const closed = Promise.withResolvers<void>();
     this.closed = closed.promise;
     const owner = { available: () => void this.available++, closed: () => closed.resolve() };
-    this.connection = connectHttp2(streamOf(socket), owner, { maxConcurrentStreams }, keepalive);
+    this.connection = connectHttp2(streamOf(socket), owner, { maxConcurrentStreams, keepalive });
   }
 
   static async connect(port: number, maxConcurrentStreams = 1000, keepalive?: Http2Keepalive): Promise<TestClient> {

@@ -140,9 +140,9 @@ export class HopPool {
   #opened(stream: ByteStream, counted: boolean): void {
     const kept = new Kept(this, counted, this.#parts.nowMs());
     this.#all.add(kept);
-    const { maxConcurrentStreams } = this.#order.pick.policy.pool;
+    const { maxConcurrentStreams, http2Keepalive: keepalive } = this.#order.pick.policy.pool;
     const connect = this.http2 ? this.#parts.http2 : this.#parts.http1;
-    kept.connection = connect(stream, kept, { maxConcurrentStreams });
+    kept.connection = connect(stream, kept, { maxConcurrentStreams, keepalive });
     this.available(kept);
   }
 

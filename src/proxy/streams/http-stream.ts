@@ -4,6 +4,7 @@
 //   client ── server codec ──RequestHandler.request──> exchange ──ClientConnection.open──> client codec ── endpoint
 //                 <──────ServerStream────────────────          <────────ResponseSink──────
 
+import type { Http2Keepalive } from '../../model/proxy/service-config.ts';
 import type { Fields } from '../../wire/http1/index.ts';
 import type { HttpProtocol } from '../contracts.ts';
 import type { ByteStream } from './byte-stream.ts';
@@ -214,6 +215,8 @@ export interface ClientConnectionOwner {
 
 export interface ClientLimits {
   readonly maxConcurrentStreams: number;
+  /** HTTP/2 only. */
+  readonly keepalive?: Http2Keepalive | undefined;
 }
 
 export type ConnectHttp = (stream: ByteStream, owner: ClientConnectionOwner, limits: ClientLimits) => ClientConnection;

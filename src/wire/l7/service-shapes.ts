@@ -4,6 +4,7 @@ import type {
   BoundService,
   ConnectionPool,
   HashKey,
+  Http2Keepalive,
   LoadBalancer,
   LocalityPolicy,
   OutlierDetection,
@@ -104,6 +105,7 @@ const pool = object<ConnectionPool>({
   http2: words<ConnectionPool['http2']>({ byPort: true, always: true, never: true }),
   usesClientProtocol: flag,
   maxConcurrentStreams: count,
+  http2Keepalive: optional(object<Http2Keepalive>({ intervalMs: milliseconds, timeoutMs: milliseconds })),
 });
 
 const outlier = object<OutlierDetection>({

@@ -403,6 +403,7 @@ const trafficPolicy = record<TrafficPolicy>({
     http2: oneOf('byPort', 'always', 'never'),
     usesClientProtocol: bool,
     maxConcurrentStreams: nat,
+    http2Keepalive: maybe(record({ intervalMs: ms, timeoutMs: ms })),
   }),
   outlier: maybe(
     record({
