@@ -147,3 +147,43 @@ for (const [make, using] of [
       await new Promise(setImmediate);
     });
   });
+
+/** Five connect before the loop turns. @returns how many were accepted when the turn of the first one ended */
+async function acceptedInOneTurn(onFirst: (listener: { close(): void }) => void): Promise<number> {
+  using netns = Netns.current();
+  const fd = listenTcp(netns, { ip: LOOPBACK, port: 0 });
+  const destination = localAddress(fd);
+  assert.ok(destination);
+  const streams: TcpStream[] = [];
+  const turnOver = Promise.withResolvers<number>();
+  const accept = (stream: TcpStream): void => {
+    streams.push(stream);
+    if (streams.length > 1) return;
+    onFirst(listener);
+    setImmediate(() => turnOver.resolve(streams.length));
+  };
+  const listener = await listenStreams(fd, 8, accept, assert.fail);
+  const diallings = Array.from({ length: 5 }, () =>
+    dialStream(
+      netns,
+      { destination },
+      (stream) => stream.destroy(),
+      () => {},
+    ),
+  );
+  const accepted = await turnOver.promise;
+  for (const { cancel } of diallings) cancel();
+  for (const stream of streams) stream.destroy();
+  listener.close();
+  return accepted;
+}
+
+describe('many at once', { skip: handles === undefined && 'libuv accepts one a turn' }, () => {
+  test('those that wait are accepted in one turn', async () => {
+    assert.equal(await acceptedInOneTurn(() => {}), 5);
+  });
+
+  test('a listener that is closed in between accepts no more', async () => {
+    assert.equal(await acceptedInOneTurn((listener) => listener.close()), 1);
+  });
+});

@@ -4,12 +4,21 @@ import { closeSync } from 'node:fs';
 import { createServer, Socket } from 'node:net';
 import { isV4 } from '../../model/ip.ts';
 import { SystemError } from '../linux/errors.ts';
+import { libc } from '../linux/libc.ts';
 import type { Netns } from '../linux/netns.ts';
 import { type ConnectOptions, dialSocket, serve, setNoDelay } from '../linux/sockets.ts';
 import { HandleStream } from './handle-stream.ts';
 import { type Handles, handles as nodeHandles, type TcpHandle } from './handles.ts';
 import { SocketStream } from './socket-stream.ts';
 import type { TcpStream } from './stream.ts';
+
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+/**
+ * libuv accepts one connection a turn, so that under load every new connection cost a turn of the loop, and its first frame
+ * a TLS record. The others that wait are taken in the same turn, up to this many.
+ */
+const ACCEPTS_PER_TURN = 31;
 
 export interface StreamListener {
   /** Accepts no more. Twice is harmless. */
@@ -45,18 +54,37 @@ export async function listenStreams(
   if (opened < 0) closeSync(fd);
   listening(opened, 'open');
   setNoDelay(fd); // accepted sockets inherit it
+  let open = true;
   handle.onconnection = (status, client) => {
-    if (client === undefined || status < 0) failed(new SystemError('connection not accepted', 'accept', -status));
-    else accept(new HandleStream(client));
+    if (client === undefined || status < 0) {
+      failed(new SystemError('connection not accepted', 'accept', -status));
+      return;
+    }
+    accept(new HandleStream(client));
+    for (let more = 0; more < ACCEPTS_PER_TURN && open; more++) {
+      const stream = acceptNow(handles, fd);
+      if (stream === undefined) return;
+      accept(stream);
+    }
   };
   listening(handle.listen(backlog), 'listen');
-  let open = true;
   return {
     close() {
       if (open) handle.close();
       open = false;
     },
   };
+}
+
+/** Undefined: nobody waits, or it failed, which libuv's own accept tells in the next turn. */
+function acceptNow(handles: Handles, fd: number): HandleStream | undefined {
+  const accepted = libc.accept4(fd, null, null, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (accepted < 0) return undefined;
+  const handle = new handles.Tcp(handles.SOCKET);
+  if (handle.open(accepted) >= 0) return new HandleStream(handle);
+  closeSync(accepted);
+  handle.close();
+  return undefined;
 }
 
 /** A connection that is being opened. */
