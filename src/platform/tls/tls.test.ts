@@ -99,13 +99,39 @@ describe('two workloads of one mesh', () => {
         for (const { socket } of [accepted, dialled.value]) {
           assert.equal(socket.getProtocol(), 'TLSv1.3');
           assert.equal(socket.alpnProtocol, 'h2');
-          assert.ok(['TLS_AES_256_GCM_SHA384', 'TLS_AES_128_GCM_SHA256'].includes(socket.getCipher().name));
+          assert.equal(socket.getCipher().name, 'TLS_AES_128_GCM_SHA256');
           assert.equal(socket.isSessionReused(), false);
         }
         assert.equal('servername' in accepted.socket && accepted.socket.servername, false);
         dialled.value.socket.write('ping');
         const [bytes] = (await once(accepted.socket, 'data')) as [Buffer];
         assert.equal(bytes.toString(), 'ping');
+      }
+    } finally {
+      listener.close();
+    }
+  });
+
+  test('whoever offers only AES-256 gets it; an order of its own does not matter', async () => {
+    const listener = await new Listener(server).listen();
+    try {
+      for (const [ciphers, chosen] of [
+        ['TLS_AES_256_GCM_SHA384', 'TLS_AES_256_GCM_SHA384'],
+        ['TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256', 'TLS_AES_128_GCM_SHA256'],
+      ]) {
+        const dialled = connectTls({
+          socket: listener.dial(),
+          cert: client.certificateChainPem,
+          key: client.privateKeyPem,
+          ca: client.rootsPem,
+          ciphers,
+          ALPNProtocols: ['h2'],
+          checkServerIdentity: () => undefined,
+        });
+        await once(dialled, 'secureConnect');
+        assert.equal(securedOf(await listener.outcome()).socket.getCipher().name, chosen);
+        assert.equal(dialled.getCipher().name, chosen);
+        dialled.destroy();
       }
     } finally {
       listener.close();
