@@ -186,6 +186,28 @@ test('mirrors get a copy and never harm the request', async () => {
   for (let i = 0; i < 5; i++) assert.equal(version(await ask('/mirrored', { method: 'POST', body: 'copy' })), 'v1');
 });
 
+test('session persistence keeps a client at one endpoint', async () => {
+  await using _route = await world.apply(
+    httpRoute(`
+    - { sessionPersistence: { sessionName: kept }, backendRefs: [{ name: echo, port: 80 }] }`),
+  );
+  const first = await eventually('a cookie is given', async () => {
+    const answer = await ask('/session');
+    return answer.headers['set-cookie'] === undefined ? undefined : answer;
+  });
+  const cookie = /^kept=[^;]+/.exec(String(first.headers['set-cookie']))?.[0] ?? '';
+  for (let i = 0; i < 12; i++) {
+    const answer = await ask('/session', { headers: { cookie } });
+    assert.equal(answer.headers['x-pod'], first.headers['x-pod']);
+    assert.equal(answer.headers['set-cookie'], undefined);
+  }
+  assert.equal(
+    (await ask('/session', { headers: { cookie: 'kept=MTI3LjAuMC4xOjIy' } })).status,
+    200,
+    'another address',
+  );
+});
+
 test('a change of routes under load gives no failed request', async () => {
   const rules = (v: string): string => `\n    - { backendRefs: [${backend(v)}] }`;
   await using _route = await world.apply(httpRoute(rules('v1')));

@@ -211,6 +211,8 @@ export interface EndpointChoice {
     client: ClientInfo,
     exchange: Exchange | undefined,
     tried: readonly Endpoint[],
+    /** `ip:port` of the endpoint to take, if it is healthy. */
+    preferred?: string,
   ): Pick | PickFailure | Promise<Pick | PickFailure>;
 }
 

@@ -37,6 +37,8 @@ export interface Choice {
     client: ClientInfo,
     exchange: Exchange | undefined,
     tried: readonly Endpoint[],
+    /** `ip:port` of the endpoint to take, if it is healthy. */
+    preferred?: string,
   ): UpstreamPick | PickFailure | Promise<UpstreamPick | PickFailure>;
 }
 

@@ -16,8 +16,10 @@ import type {
   RouteFilter,
   RouteMatch,
   RouteTimeouts,
+  SessionFilter,
 } from '../../model/http/route.ts';
 import { fail, ok, type Result } from '../../model/result.ts';
+import { isToken } from '../../wire/http1/index.ts';
 import { RETRY_ANNOTATIONS, type Route } from '../objects/route.ts';
 import { integer, type Json, list, optionalRecord, optionalText, record, text } from '../read.ts';
 import { durationMs } from '../traffic/duration.ts';
@@ -48,17 +50,37 @@ function readRule(
 ): HttpRouteRule {
   const filters = readFilters(rule, place, resolve, problems);
   const retry = readRouteRetry(route, rule, place, problems);
-  if (rule.sessionPersistence !== undefined)
-    problems.note(`${place}.sessionPersistence has no effect: use consistentHash of a DestinationRule`);
+  const session = readSession(optionalRecord(rule.sessionPersistence), place, problems);
   return {
     name: text(rule.name),
     anyMatch: readMatches(route, rule, place, problems),
-    filters: filters.filters,
+    filters: session === undefined ? filters.filters : [...filters.filters, session],
     action: filters.action ?? forward(rule, place, resolve, problems),
     timeouts: readTimeouts(route, rule, retry !== undefined),
     retry,
   };
 }
+
+/** A cookie for the client's session unless it says otherwise (Gateway API, experimental; Istio ignores it). */
+function readSession(written: Json | undefined, place: string, problems: RouteProblems): SessionFilter | undefined {
+  if (written === undefined) return undefined;
+  const name = text(written.sessionName) || DEFAULT_SESSION_NAME;
+  if (!isToken(name)) {
+    problems.note(
+      `${place}.sessionPersistence.sessionName: \`${name}\` is no name of a cookie or header; it has no effect`,
+    );
+    return undefined;
+  }
+  if (written.idleTimeout !== undefined) problems.note(`${place}.sessionPersistence.idleTimeout has no effect`);
+  if (written.type === 'Header') return { kind: 'session', by: { kind: 'header', name: name.toLowerCase() } };
+  const permanent = record(written.cookieConfig).lifetimeType === 'Permanent';
+  return {
+    kind: 'session',
+    by: { kind: 'cookie', name, ttlMs: permanent ? durationMs(written.absoluteTimeout) : undefined },
+  };
+}
+
+const DEFAULT_SESSION_NAME = 'ambit-session';
 
 // Matches
 

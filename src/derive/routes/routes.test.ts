@@ -505,11 +505,22 @@ test('annotations of older guides are honoured, and the status says that Istio i
   assert.match(messagesOf(ambient), /annotations retry\.istio\.io\/\* are honoured here, Istio ignores them/);
 });
 
-test('session persistence has no effect, and the status says so', () => {
-  const rules = [{ sessionPersistence: { type: 'Cookie' }, ...TO_ORDER }];
-  const ambient = ambientOf([gateway([listener('web')]), service('order'), route({ rules })]);
-  assert.equal(conditionsOf(ambient)[0]?.[0], 'Accepted=True Accepted');
-  assert.match(messagesOf(ambient), /sessionPersistence has no effect: use consistentHash/);
+test('session persistence by cookie or header; what of it is not held is said', () => {
+  const filters = (sessionPersistence: Json) => {
+    const rules = [{ sessionPersistence, ...TO_ORDER }];
+    const ambient = ambientOf([gateway([listener('web')]), service('order'), route({ rules })]);
+    assert.equal(conditionsOf(ambient)[0]?.[0], 'Accepted=True Accepted');
+    const [made] = [...ambient.routes.values()];
+    return { by: made?.route.kind === 'http' ? made.route.rules[0]?.filters : undefined, says: messagesOf(ambient) };
+  };
+  const cookie = { kind: 'cookie', name: 'ambit-session', ttlMs: undefined };
+  assert.deepEqual(filters({}).by, [{ kind: 'session', by: cookie }]);
+  const permanent = { sessionName: 's', absoluteTimeout: '1h', cookieConfig: { lifetimeType: 'Permanent' } };
+  assert.deepEqual(filters(permanent).by, [{ kind: 'session', by: { kind: 'cookie', name: 's', ttlMs: 3_600_000 } }]);
+  const header = filters({ type: 'Header', sessionName: 'X-Session', idleTimeout: '1m' });
+  assert.deepEqual(header.by, [{ kind: 'session', by: { kind: 'header', name: 'x-session' } }]);
+  assert.match(header.says, /idleTimeout has no effect/);
+  assert.deepEqual(filters({ sessionName: 'a b' }).by, []);
 });
 
 // Other kinds

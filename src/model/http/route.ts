@@ -113,12 +113,22 @@ export type RouteFilter =
   | { readonly kind: 'rewrite'; readonly host: string | undefined; readonly path: PathRewrite | undefined }
   | { readonly kind: 'mirror'; readonly target: BackendTarget; readonly share: Share }
   | CorsFilter
+  | SessionFilter
   | { readonly kind: 'delay'; readonly delayMs: number; readonly share: Share }
   | {
       readonly kind: 'abort';
       readonly with: { readonly httpStatus: number } | { readonly grpcStatus: number };
       readonly share: Share;
     };
+
+/** Keeps a client at the endpoint that answered it first, as long as that is healthy. */
+export interface SessionFilter {
+  readonly kind: 'session';
+  readonly by: /** `ttlMs` undefined: as long as the client's own session. */
+    | { readonly kind: 'cookie'; readonly name: string; readonly ttlMs: number | undefined }
+    /** In lower case. */
+    | { readonly kind: 'header'; readonly name: string };
+}
 
 /** `numerator` of `denominator` requests. */
 export interface Share {

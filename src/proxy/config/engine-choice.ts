@@ -31,9 +31,10 @@ export class EngineChoice implements Choice {
     client: ClientInfo,
     exchange: Exchange | undefined,
     tried: readonly Endpoint[],
+    preferred?: string,
   ): UpstreamPick | PickFailure | Promise<UpstreamPick | PickFailure> {
     const workload = this.#destinations.workloadOf(target.service);
-    if (workload === undefined) return this.#upstream.pick(target, client, exchange, tried);
+    if (workload === undefined) return this.#upstream.pick(target, client, exchange, tried, preferred);
     const endpoint = this.#upstream.endpointAt({ ip: client.destination.ip, port: target.port });
     if (endpoint === undefined) return { kind: 'noHealthyEndpoint' };
     return { endpoint, policy: DEFAULT_TRAFFIC_POLICY, setCookie: undefined, breaker: UNLIMITED, done() {} };

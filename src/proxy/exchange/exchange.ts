@@ -75,6 +75,7 @@ import type { Received } from './received.ts';
 import { RequestBody } from './request-body.ts';
 import type { RequestView } from './request-view.ts';
 import { backoffMs, isIdempotent, retriesAnswer, retriesFailure } from './retry.ts';
+import { sessionIn, writeSession } from './session.ts';
 import { speaksHttp2 } from './upstream-protocol.ts';
 
 const log = logger('http');
@@ -149,6 +150,8 @@ export class HttpExchange implements Exchange, RequestSink, AttemptOwner {
   #attempt: Attempt | undefined = undefined;
   #tried: Endpoint[] = NONE as never[];
   #retries = 0;
+  /** Of the client's session, `ip:port`. */
+  #knownEndpoint: string | undefined = undefined;
   #replayedStale = false;
   #timer: Timer | undefined = undefined;
   #tryTimer: Timer | undefined = undefined;
@@ -456,7 +459,9 @@ export class HttpExchange implements Exchange, RequestSink, AttemptOwner {
   #try(): void {
     const target = this.#target as Target;
     this.tries += 1;
-    const picked = this.#engine.choice.pick(target, this.client, this, this.#tried);
+    const session = this.#rule?.session;
+    if (session !== undefined) this.#knownEndpoint = sessionIn(session, this.requestFields);
+    const picked = this.#engine.choice.pick(target, this.client, this, this.#tried, this.#knownEndpoint);
     if (picked instanceof Promise) this.#later(picked, (late) => this.#picked(target, late));
     else this.#picked(target, picked);
   }
@@ -741,6 +746,9 @@ export class HttpExchange implements Exchange, RequestSink, AttemptOwner {
     if (this.#edge) fields.set('server', SERVER);
     const cookie = attempt.order.pick.setCookie;
     if (cookie !== undefined) fields.append('set-cookie', cookie);
+    const session = this.#rule?.session;
+    if (session !== undefined)
+      writeSession(session, fields, attempt.order.pick.endpoint.address, this.#knownEndpoint, this.client.secure);
     this.details = 'via_upstream';
     if (ends) this.#attempt = undefined;
     this.#send(head, ends);

@@ -15,6 +15,7 @@ export interface PreparedRule {
   readonly cors: Cors | undefined;
   readonly delay: Of<'delay'> | undefined;
   readonly abort: Of<'abort'> | undefined;
+  readonly session: Of<'session'> | undefined;
   readonly retry: RetryPolicy;
   /** Of a redirect. */
   readonly redirectPath: RewritePath | undefined;
@@ -48,6 +49,7 @@ export function prepareRule(rule: HttpRouteRule): PreparedRule {
     cors: cors && compileCors(cors),
     delay: of('delay')[0],
     abort: of('abort')[0],
+    session: of('session')[0],
     retry: rule.retry ?? DEFAULT_RETRY,
     redirectPath:
       rule.action.kind === 'redirect' && rule.action.path !== undefined ? compileRewrite(rule.action.path) : undefined,

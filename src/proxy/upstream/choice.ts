@@ -55,14 +55,15 @@ export class Upstream implements EndpointChoice {
     client: ClientInfo,
     exchange: Exchange | undefined,
     tried: readonly Endpoint[],
+    preferred?: string,
   ): UpstreamPick | PickFailure | Promise<UpstreamPick | PickFailure> {
     const found = this.#find(target);
     if (found === undefined) return NO_SERVICE;
     const { cluster, waits } = found;
-    if (waits === undefined) return this.#choose(found, cluster, client, exchange, tried);
+    if (waits === undefined) return this.#choose(found, cluster, client, exchange, tried, preferred);
     return waits.then(() => {
       const again = this.#find(target);
-      return again === undefined ? NO_SERVICE : this.#choose(again, again.cluster, client, exchange, tried);
+      return again === undefined ? NO_SERVICE : this.#choose(again, again.cluster, client, exchange, tried, preferred);
     });
   }
 
@@ -115,6 +116,7 @@ export class Upstream implements EndpointChoice {
     client: ClientInfo,
     exchange: Exchange | undefined,
     tried: readonly Endpoint[],
+    preferred: string | undefined,
   ): UpstreamPick | PickFailure | Promise<UpstreamPick | PickFailure> {
     const { policy } = cluster;
     const waypoint = this.#waypointOf(service);
@@ -124,6 +126,10 @@ export class Upstream implements EndpointChoice {
     if (config.resolution === 'none' || policy.loadBalancer.kind === 'passthrough')
       return this.#take(cluster, this.#asAsked(client.destination), tried);
 
+    if (preferred !== undefined && tried.length === 0) {
+      const kept = cluster.healthyHost(preferred);
+      if (kept !== undefined) return this.#takeHost(cluster, kept, undefined, tried);
+    }
     const by = policy.loadBalancer;
     const consistent = by.kind === 'ringHash' || by.kind === 'maglev';
     const hashed = consistent ? hashOf(by.by, client, exchange, this.#sources.random) : undefined;

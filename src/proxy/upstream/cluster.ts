@@ -106,6 +106,13 @@ export class Cluster {
     return this.#balancer.chooseOther(unwanted);
   }
 
+  /** @returns the host of this name (`ip:port`), unless there is none or it is ill */
+  healthyHost(name: string): Host | undefined {
+    const host = this.#hosts.find((each) => each.name === name);
+    const ill = host === undefined || host.record.ejected || host.endpoint.workload?.status === 'unhealthy';
+    return ill ? undefined : host;
+  }
+
   /** How a try at this host went. */
   record(host: Host, outcome: TryOutcome): void {
     if (this.#outlier?.record(host.record, outcome, this.#needs.nowMs())) this.#balancer = undefined;

@@ -16,6 +16,7 @@ import type {
   RouteMatch,
   RouteOrigin,
   RouteTimeouts,
+  SessionFilter,
   Share,
 } from '../../model/http/route.ts';
 import type {
@@ -143,6 +144,13 @@ const filter: Shape<RouteFilter> = union<RouteFilter, 'kind'>('kind', {
   responseHeaders: headerFilter,
   rewrite: object({ kind: word('rewrite'), host: optional(host), path: optional(pathRewrite) }),
   mirror: object({ kind: word('mirror'), target, share }),
+  session: object<SessionFilter>({
+    kind: word('session'),
+    by: union<SessionFilter['by'], 'kind'>('kind', {
+      cookie: object({ kind: word('cookie'), name, ttlMs: optional(milliseconds) }),
+      header: object({ kind: word('header'), name }),
+    }),
+  }),
   cors: object<CorsFilter>({
     kind: word('cors'),
     allowOrigins: list(textPredicate, MAX_ITEMS),

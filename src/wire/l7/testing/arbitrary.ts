@@ -11,6 +11,7 @@ import type {
   PathRewrite,
   RouteAction,
   RouteFilter,
+  SessionFilter,
 } from '../../../model/http/route.ts';
 import type { TrafficFilters } from '../../../model/proxy/filters.ts';
 import type { ListenerTls, ProxyCertificate, ProxyConfig } from '../../../model/proxy/proxy-config.ts';
@@ -112,6 +113,13 @@ const filter: fc.Arbitrary<RouteFilter> = fc.oneof(
   headerFilter,
   record<RouteFilter>({ kind: tag('rewrite'), host: maybe(name), path: maybe(rewrite) }),
   record<RouteFilter>({ kind: tag('mirror'), target, share }),
+  record<RouteFilter>({
+    kind: tag('session'),
+    by: fc.oneof(
+      record<SessionFilter['by']>({ kind: tag('cookie'), name, ttlMs: maybe(ms) }),
+      record<SessionFilter['by']>({ kind: tag('header'), name }),
+    ),
+  }),
   record<RouteFilter>({
     kind: tag('cors'),
     allowOrigins: few(predicate),
