@@ -1,7 +1,7 @@
 // `ambit proxy waypoint|router`: reads the environment once and runs until a signal ends it.
 // Exit status: 0 after an orderly end, 1 when it could not start or go on, 2 for a command line that is none.
 
-import '../dataplane/heap.ts';
+import './heap.ts';
 import { existsSync } from 'node:fs';
 import packageJson from '../../package.json' with { type: 'json' };
 import { raiseDescriptorLimit } from '../platform/linux/process.ts';
