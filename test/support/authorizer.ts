@@ -1,5 +1,5 @@
 // A program: an external authorizer over HTTP and gRPC. What it decides stands in the request's header `x-authz`; what it
-// saw goes back in `x-seen`. Prints `listening <http port> <grpc port>`.
+// saw goes back in `x-seen`. Prints `listening <http port> <grpc port>`. In a pod: gRPC on $PORT.
 
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -83,8 +83,9 @@ const overGrpc = serveGrpc({
   },
 });
 
+const [grpcPort, host] = process.env.PORT === undefined ? [0, '127.0.0.1'] : [Number(process.env.PORT), '0.0.0.0'];
 overHttp.listen(0, '127.0.0.1', () =>
-  overGrpc.listen(0, '127.0.0.1', () => {
+  overGrpc.listen(grpcPort, host, () => {
     const port = (server: { address(): AddressInfo | string | null }): number => (server.address() as AddressInfo).port;
     console.log(`listening ${port(overHttp)} ${port(overGrpc)}`);
   }),

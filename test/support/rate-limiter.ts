@@ -1,5 +1,5 @@
 // A program: a rate-limit service (envoy.service.ratelimit.v3) that lets two requests pass for each set of descriptors.
-// A descriptor with key `fail` is answered with an error, `slow` never. Prints `listening <port>`.
+// A descriptor with key `fail` is answered with an error, `slow` never. Prints `listening <port>`. In a pod: on $PORT.
 
 import type { AddressInfo } from 'node:net';
 import { serveGrpc } from './answer-grpc.ts';
@@ -25,4 +25,5 @@ const server = serveGrpc({
     });
   },
 });
-server.listen(0, '127.0.0.1', () => console.log(`listening ${(server.address() as AddressInfo).port}`));
+const [port, host] = process.env.PORT === undefined ? [0, '127.0.0.1'] : [Number(process.env.PORT), '0.0.0.0'];
+server.listen(port, host, () => console.log(`listening ${(server.address() as AddressInfo).port}`));
