@@ -133,21 +133,34 @@ function access(mesh: Mesh, adminPort: number): ProxyAccess {
       return podText(mesh, pod, adminPort, '/config_dump');
     },
     async log(name) {
-      const path = resourcePath(PODS, mesh.istioNamespace, name, 'log');
       const node = pods.get(name)?.spec?.nodeName ?? '';
-      const asked = { tailLines: LOG_LINES, limitBytes: LOG_BYTES };
-      const [now, before] = await Promise.all([
-        mesh.client.text(path, asked),
-        // There is none of a container that was never started again.
-        mesh.client.text(path, { ...asked, previous: true }).catch((error: unknown) => {
-          if (error instanceof KubeError && error.code === 400) return '';
-          throw error;
-        }),
-      ]);
+      // One that was replaced finishes its connections for a while, and has told of others.
+      const { items } = await mesh.client.list(PODS, { namespace: mesh.istioNamespace, labelSelector: 'app=ztunnel' });
+      const leaving = items.filter(
+        ({ metadata, spec }) => spec?.nodeName === node && metadata?.deletionTimestamp !== undefined,
+      );
       // What its predecessors on the node told, in a mesh of this machine; a cluster forgets it.
       const replaced =
         mesh.stateDir === undefined ? [] : formerLogLines(mesh.stateDir, node, 'ztunnel', ZTUNNEL_CONTAINER, LOG_LINES);
-      return [...replaced, ...before.split('\n'), ...now.split('\n')];
+      const before = await Promise.all(
+        leaving.map(({ metadata }) => linesOf(mesh, metadata?.name ?? '').catch(() => [])),
+      );
+      return [...replaced, ...before.flat(), ...(await linesOf(mesh, name))];
     },
   };
+}
+
+/** The last lines of a node proxy's log, and of its container's life before this one. */
+async function linesOf(mesh: Mesh, pod: string): Promise<readonly string[]> {
+  const path = resourcePath(PODS, mesh.istioNamespace, pod, 'log');
+  const asked = { tailLines: LOG_LINES, limitBytes: LOG_BYTES };
+  const [now, before] = await Promise.all([
+    mesh.client.text(path, asked),
+    // There is none of a container that was never started again.
+    mesh.client.text(path, { ...asked, previous: true }).catch((error: unknown) => {
+      if (error instanceof KubeError && error.code === 400) return '';
+      throw error;
+    }),
+  ]);
+  return [...before.split('\n'), ...now.split('\n')];
 }
