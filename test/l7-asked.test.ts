@@ -177,10 +177,11 @@ function key(kid: string): { jwk: object; token: (claims?: object) => string } {
     },
   };
 }
+const ISTIOD = (...verb: string[]): string[] => [...verb, 'deploy/istiod', '-n', 'istio-system'];
 const publish = (...keys: object[]): Promise<Answered> =>
   world.client.ask({ url: 'http://keys:8080/', method: 'PUT', body: JSON.stringify({ keys }) });
 
-test('keys of a server, tokens in headers, parameters and cookies; claims choose routes', async () => {
+test('keys of a server, tokens in headers, parameters and cookies; new keys are fetched; claims choose routes', async () => {
   const [first, second] = [key('first'), key('second')];
   await publish(first.jwk);
   await using _objects = await world.apply(
@@ -212,6 +213,10 @@ spec:
     'not a place for tokens',
   );
   assert.equal((await ask(`/?token=${second.token()}`)).status, 401);
+  await world.mesh.kubectlOk([...ISTIOD('set', 'env'), 'PILOT_JWT_PUB_KEY_REFRESH_INTERVAL=1s']);
+  await world.mesh.kubectlOk([...ISTIOD('rollout', 'status'), '--timeout=60s']);
+  await publish(first.jwk, second.jwk);
+  await soon('the new key is known', async () => (await ask(`/?token=${second.token()}`)).status === 200);
   await using _route = await world.apply(`
 apiVersion: networking.istio.io/v1
 kind: VirtualService

@@ -28,6 +28,8 @@ export interface ControlConfig {
     readonly checkIdentity: boolean;
     readonly autoAllowWaypoints: boolean;
     readonly dryRunPolicies: boolean;
+    /** PILOT_JWT_PUB_KEY_REFRESH_INTERVAL: how often keys of tokens are fetched again. */
+    readonly keyRefreshSeconds: number;
     /** BLOCKED_CIDRS_IN_JWKS_URIS: where keys of tokens are never fetched from. */
     readonly blockedKeyAddresses: readonly Cidr[];
   };
@@ -169,6 +171,7 @@ export function readConfig(
       checkIdentity: reader.boolean('PILOT_ENABLE_XDS_IDENTITY_CHECK', true),
       autoAllowWaypoints: reader.boolean('PILOT_AUTO_ALLOW_WAYPOINT_POLICY', false),
       dryRunPolicies: reader.boolean('AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY', false),
+      keyRefreshSeconds: reader.duration('PILOT_JWT_PUB_KEY_REFRESH_INTERVAL', 20 * 60),
       blockedKeyAddresses: reader.ranges('BLOCKED_CIDRS_IN_JWKS_URIS'),
     },
     ca: {

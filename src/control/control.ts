@@ -122,7 +122,12 @@ export async function startControl({ config, kube, clock, version }: ControlOpti
       watchCluster({ kube, ambient, metrics, systemNamespace: namespace, meshConfigMap, signal }),
     ]);
     discovery.start();
-    const tokenKeys = followTokenKeys(ambient, clock, config.discovery.blockedKeyAddresses);
+    const tokenKeys = followTokenKeys(
+      ambient,
+      clock,
+      config.discovery.keyRefreshSeconds * 1000,
+      config.discovery.blockedKeyAddresses,
+    );
     signal.addEventListener('abort', () => tokenKeys.stop(), { once: true });
     const hosts = servingNames(namespace, revision, ca.extraHosts);
     const server = await GrpcServer.listen({

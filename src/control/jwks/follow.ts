@@ -10,11 +10,20 @@ import { wantedKeys } from './wanted.ts';
 /** Key sets are a few kilobytes; a large issuer's a hundred. */
 const MAX_BYTES = 1 << 20;
 
-/** @param refused  ranges that are not dialled, beside those that never are */
-export function followTokenKeys(ambient: Ambient, clock: Clock, refused: readonly Cidr[]): KeyFetcher {
+/**
+ * @param refreshMs  between two fetches that went well
+ * @param refused    ranges that are not dialled, beside those that never are
+ */
+export function followTokenKeys(
+  ambient: Ambient,
+  clock: Clock,
+  refreshMs: number,
+  refused: readonly Cidr[],
+): KeyFetcher {
   const { inputs, proxies } = ambient;
   const fetcher = new KeyFetcher({
     clock,
+    refreshMs,
     fetch: (url, timeoutMs, signal) => fetchJson(url, { timeoutMs, maxBytes: MAX_BYTES, refused }, signal),
     publish: (name, keys) => {
       if (keys === undefined) inputs.tokenKeys.delete(name);

@@ -86,6 +86,7 @@ function follow(answers: Record<string, () => unknown>) {
   const asked: string[] = [];
   const fetcher = new KeyFetcher({
     clock,
+    refreshMs: 20 * 60_000,
     fetch: (url) => {
       asked.push(url);
       const answer = answers[url];

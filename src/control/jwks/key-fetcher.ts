@@ -1,11 +1,10 @@
-// Keeps the key sets of RequestAuthentications fresh: fetched when first wanted, again every 20 minutes (Istio), sooner
+// Keeps the key sets of RequestAuthentications fresh: fetched when first wanted, again every 20 minutes (Istio) or as configured, sooner
 // after a failure. A set that was had stays in force while later tries fail; proxies get the keys, never the address.
 
 import { type FetchedKeys, type KeySource, keySourceName } from '../../derive/l7-security/tokens.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
 import { logger } from '../../telemetry/log.ts';
 
-const REFRESH_MS = 20 * 60_000;
 const FIRST_RETRY_MS = 1_000;
 const MAX_RETRY_MS = 5 * 60_000;
 /** Addresses at once; a mesh has a handful of issuers. */
@@ -21,6 +20,8 @@ export interface WantedKeys {
 
 export interface KeyFetcherParts {
   readonly clock: Clock;
+  /** Between two fetches that went well. */
+  readonly refreshMs: number;
   /** `fetchJson` with its limits. */
   readonly fetch: (url: string, timeoutMs: number, signal: AbortSignal) => Promise<unknown>;
   /** `undefined`: nobody wants them any more. */
@@ -83,7 +84,7 @@ export class KeyFetcher {
 
   async #refresh(name: string, followed: Followed): Promise<void> {
     const { signal } = followed.over;
-    let nextMs = REFRESH_MS;
+    let nextMs = this.#parts.refreshMs;
     try {
       const json = await this.#load(followed.wanted, signal);
       followed.retryMs = FIRST_RETRY_MS;
