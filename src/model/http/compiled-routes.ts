@@ -1,7 +1,7 @@
 // The fast form of `matchRoute`: hosts by name and by suffix, entries of a host by path. A property test holds it equal
 // to the definition. Hot path: once a request.
 
-import { compileField, everyTest, type RequestTest } from './field-test.ts';
+import { always, compileField, everyTest, type RequestTest } from './field-test.ts';
 import { NO_HOST, type RouteResult } from './match-route.ts';
 import { compilePathIndex, distinctLengths, isIndexedPath, type PathCandidate } from './path-index.ts';
 import { type HttpRequest, hostOf } from './request.ts';
@@ -41,16 +41,27 @@ export function compileRoutes(table: HttpRouteTable): HttpRouter {
 type CompiledHost = (request: HttpRequest) => RouteResult;
 
 function compileHost({ host, entries }: HostRoutes): CompiledHost {
-  const results = entries.map((entry): RouteResult => ({ kind: 'matched', host, entry }));
   const notFound: RouteResult = { kind: 'notFound', why: 'noMatch', host };
   const first = compilePathIndex(entries.map(candidateOf));
-  return (request) => results[first(request)] ?? notFound;
+  /** Of entries that were found before: of thousands most never are. */
+  const results = new Map<number, RouteResult>();
+  return (request) => {
+    const index = first(request);
+    let result = results.get(index);
+    if (result !== undefined) return result;
+    const entry = entries[index];
+    if (entry === undefined) return notFound;
+    result = { kind: 'matched', host, entry };
+    results.set(index, result);
+    return result;
+  };
 }
 
 function candidateOf({ match }: RouteEntry): PathCandidate {
   for (const condition of match) {
     const { field, predicate, negated } = condition;
     if (field !== 'request.path' || negated || !isIndexedPath(predicate)) continue;
+    if (match.length === 1) return { paths: [predicate], holds: always };
     const rest = match.filter((other) => other !== condition);
     return { paths: [predicate], holds: everyTest(rest.map(compileCondition)) };
   }

@@ -18,6 +18,7 @@ import { compileAnyText } from './text.ts';
 export type RequestTest = (request: HttpRequest) => boolean;
 
 const never: RequestTest = () => false;
+export const always: RequestTest = () => true;
 
 /** Whether one of the predicates holds for the field. */
 export function compileField(field: RequestField, predicates: readonly RequestPredicate[]): RequestTest {
@@ -39,7 +40,7 @@ export function anyTest(tests: readonly RequestTest[]): RequestTest {
 
 export function everyTest(tests: readonly RequestTest[]): RequestTest {
   const [first, second, third] = tests;
-  if (first === undefined) return () => true;
+  if (first === undefined) return always;
   if (second === undefined) return first;
   if (third === undefined) return (request) => first(request) && second(request);
   return (request) => tests.every((test) => test(request));

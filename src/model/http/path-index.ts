@@ -18,23 +18,30 @@ export type IndexedPath = Extract<TextPredicate, { readonly kind: 'exact' | 'pre
 export const isIndexedPath = (predicate: TextPredicate): predicate is IndexedPath =>
   predicate.kind === 'exact' || predicate.kind === 'prefix' || predicate.kind === 'pathPrefix';
 
+/** A list in order, from its first one. */
 interface Placed {
   readonly index: number;
   readonly holds: RequestTest;
+  readonly next: Placed | undefined;
 }
 
 /** @returns the place of the first candidate that holds; -1 where none does */
 export function compilePathIndex(candidates: readonly PathCandidate[]): (request: HttpRequest) => number {
-  const maps: Record<IndexedPath['kind'], Map<string, Placed[]>> = {
+  const maps: Record<IndexedPath['kind'], Map<string, Placed>> = {
     exact: new Map(),
     pathPrefix: new Map(),
     prefix: new Map(),
   };
-  const others: Placed[] = [];
-  for (const [index, { paths, holds }] of candidates.entries()) {
-    const placed: Placed = { index, holds };
-    if (paths === undefined) others.push(placed);
-    else for (const { kind, value } of paths) append(maps[kind], value, placed);
+  let others: Placed | undefined;
+  // From the last, so that each list grows at its head.
+  for (let index = candidates.length - 1; index >= 0; index--) {
+    const { paths, holds } = candidates[index] as PathCandidate;
+    if (paths === undefined) others = { index, holds, next: others };
+    else
+      for (const { kind, value } of paths) {
+        const map = maps[kind];
+        map.set(value, { index, holds, next: map.get(value) });
+      }
   }
   const { exact, pathPrefix, prefix } = maps;
   const prefixLengths = distinctLengths(prefix.keys());
@@ -53,22 +60,15 @@ export function compilePathIndex(candidates: readonly PathCandidate[]): (request
   };
 }
 
-function append(map: Map<string, Placed[]>, key: string, placed: Placed): void {
-  const known = map.get(key);
-  if (known === undefined) map.set(key, [placed]);
-  else known.push(placed);
-}
-
 /** Longest first. */
 export const distinctLengths = (texts: Iterable<string>): readonly number[] =>
   [...new Set([...texts].map((text) => text.length))].sort((a, b) => b - a);
 
 /** Looks no further than `best`, which some other list has found; -1: none has. */
-function firstThatHolds(candidates: readonly Placed[] | undefined, request: HttpRequest, best: number): number {
-  if (candidates === undefined) return best;
-  for (const { index, holds } of candidates) {
-    if (best >= 0 && index >= best) return best;
-    if (holds(request)) return index;
+function firstThatHolds(first: Placed | undefined, request: HttpRequest, best: number): number {
+  for (let placed = first; placed !== undefined; placed = placed.next) {
+    if (best >= 0 && placed.index >= best) return best;
+    if (placed.holds(request)) return placed.index;
   }
   return best;
 }

@@ -63,10 +63,10 @@ function orderEntries(routes: readonly HttpRoute[]): RouteEntry[] {
   return ordered;
 }
 
-/** Each entry is weighed once. */
+/** Each entry is weighed once; the names of entries, which most comparisons never reach, are not made up beforehand. */
 const sortByPrecedence = (entries: readonly RouteEntry[]): RouteEntry[] =>
   entries
-    .map((entry) => ({ entry, name: `${entry.origin.namespace}/${entry.origin.name}`, ...weigh(entry.match) }))
+    .map((entry) => new Weighed(entry))
     .sort(compareWeighed)
     .map(({ entry }) => entry);
 
@@ -85,21 +85,26 @@ function compareHosts(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** What precedence looks at, most important first; more wins. */
-interface Weight {
-  readonly pathRank: number;
-  readonly pathLength: number;
-  readonly method: number;
-  readonly headers: number;
-  readonly queries: number;
-}
-
-const CRITERIA: readonly (keyof Weight)[] = ['pathRank', 'pathLength', 'method', 'headers', 'queries'];
-
-interface Weighed extends Weight {
+/** An entry with what precedence looks at; more wins. */
+class Weighed {
   readonly entry: RouteEntry;
-  /** `<namespace>/<name>` */
-  readonly name: string;
+  pathRank = 0;
+  pathLength = 0;
+  method = 0;
+  headers = 0;
+  queries = 0;
+
+  constructor(entry: RouteEntry) {
+    this.entry = entry;
+    for (const { field, predicate } of entry.match)
+      if (field === 'request.path') {
+        if (predicate.kind === 'regex') [this.pathRank, this.pathLength] = [1, predicate.pattern.length];
+        else if (predicate.kind === 'pathPrefix') [this.pathRank, this.pathLength] = [2, predicate.value.length];
+        else if (predicate.kind === 'exact') [this.pathRank, this.pathLength] = [3, predicate.value.length];
+      } else if (field === 'request.method') this.method = 1;
+      else if (field.startsWith('request.query:')) this.queries++;
+      else if (headerOf(field) !== undefined) this.headers++;
+  }
 }
 
 /**
@@ -107,24 +112,24 @@ interface Weighed extends Weight {
  * more headers; more query parameters; the older object; its name; the order within it.
  */
 function compareWeighed(a: Weighed, b: Weighed): number {
-  for (const criterion of CRITERIA) if (a[criterion] !== b[criterion]) return b[criterion] - a[criterion];
+  if (a.pathRank !== b.pathRank) return b.pathRank - a.pathRank;
+  if (a.pathLength !== b.pathLength) return b.pathLength - a.pathLength;
+  if (a.method !== b.method) return b.method - a.method;
+  if (a.headers !== b.headers) return b.headers - a.headers;
+  if (a.queries !== b.queries) return b.queries - a.queries;
   const [first, second] = [a.entry, b.entry];
   if (first.origin.createdAtMs !== second.origin.createdAtMs)
     return first.origin.createdAtMs - second.origin.createdAtMs;
-  if (a.name !== b.name) return a.name < b.name ? -1 : 1;
-  return first.ruleIndex - second.ruleIndex || (first.matchIndex ?? 0) - (second.matchIndex ?? 0);
+  return (
+    compareNames(first.origin, second.origin) ||
+    first.ruleIndex - second.ruleIndex ||
+    (first.matchIndex ?? 0) - (second.matchIndex ?? 0)
+  );
 }
 
-function weigh(match: RouteMatch): Weight {
-  const weight = { pathRank: 0, pathLength: 0, method: 0, headers: 0, queries: 0 };
-  for (const { field, predicate } of match)
-    if (field === 'request.method') weight.method = 1;
-    else if (field.startsWith('request.query:')) weight.queries++;
-    else if (headerOf(field) !== undefined) weight.headers++;
-    else if (field === 'request.path') {
-      if (predicate.kind === 'regex') [weight.pathRank, weight.pathLength] = [1, predicate.pattern.length];
-      else if (predicate.kind === 'pathPrefix') [weight.pathRank, weight.pathLength] = [2, predicate.value.length];
-      else if (predicate.kind === 'exact') [weight.pathRank, weight.pathLength] = [3, predicate.value.length];
-    }
-  return weight;
+/** As `<namespace>/<name>`. */
+function compareNames(a: RouteOrigin, b: RouteOrigin): number {
+  if (a === b) return 0;
+  const [first, second] = [`${a.namespace}/${a.name}`, `${b.namespace}/${b.name}`];
+  return first < second ? -1 : first > second ? 1 : 0;
 }

@@ -1,6 +1,7 @@
 // The client's side of incremental discovery in bytes: requests written, responses read. Resources of a response are read
 // as they are asked for, so that a first push of a large mesh is never in memory as ten thousand objects at once.
 
+import { Buffer } from 'node:buffer';
 import { once, ProtoError, ProtoReader, type ProtoReader as Reader } from '../protobuf/reader.ts';
 import { ProtoWriter, type StructFields } from '../protobuf/writer.ts';
 
@@ -53,7 +54,8 @@ export function readDeltaResponse(bytes: Uint8Array): DeltaResponse {
     removedResources,
     resourceCount: spans.length / 2,
     *resources() {
-      for (let i = 0; i < spans.length; i += 2) yield readResource(new ProtoReader(bytes, spans[i], spans[i + 1]));
+      const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      for (let i = 0; i < spans.length; i += 2) yield readResource(new ProtoReader(buffer, spans[i], spans[i + 1]));
     },
   };
 }
