@@ -256,8 +256,11 @@ class Discovery {
 }
 
 export interface ProxyHop extends Path {
-  /** Replaces the routes by so many, each with two paths. The last one answers to `/`, with `marker` in `x-routes`. */
-  routes(count: number, marker: string): void;
+  /**
+   * Makes that many routes, each with two paths; the last one answers to `/`, with `marker` in `x-routes`.
+   * @returns replaces those that there are: one push
+   */
+  routes(count: number, marker: string): () => void;
 }
 
 export async function proxyHop(folder: string, pair: Pair, setting: L7Setting): Promise<ProxyHop> {
@@ -319,7 +322,8 @@ export async function proxyHop(folder: string, pair: Pair, setting: L7Setting): 
       const others = Array.from({ length: count - 1 }, (_, i) =>
         route(i + 1, [`/some/path-${i}`, `/other/path-${i}`], marker),
       );
-      discovery.push(ROUTE_TYPE, [...others, route(0, [''], marker)]);
+      const all = [...others, route(0, [''], marker)];
+      return () => discovery.push(ROUTE_TYPE, all);
     },
     async stop() {
       await proxy.stop();
