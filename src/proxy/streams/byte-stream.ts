@@ -47,7 +47,7 @@ export interface ByteStream {
   writeText(text: string): boolean;
   /** Writes between the two leave together. They nest not. */
   cork(): void;
-  /** False as of `write`. */
+  /** False: full, of what was held back; each `write` between has said so of its own. */
   uncork(): boolean;
   /** Half-closes our direction after what was written. */
   end(): void;
