@@ -31,8 +31,15 @@ http.createServer((request, response) => {
   setTimeout(() => response.end(), word === 'hold' ? Number(number) : Number(process.env.SLOW ?? 0));
 }).listen(Number(process.env.PORT));
 `;
-const server = (name: string, env: Readonly<Record<string, string>>, group: string, port = 8080): string =>
+const server = (
+  name: string,
+  env: Readonly<Record<string, string>>,
+  group: string,
+  port = 8080,
+  node?: string,
+): string =>
   nodeServer({
+    ...(node === undefined ? {} : { node }),
     name,
     port,
     program: { text: SERVER },
@@ -63,6 +70,9 @@ before(async () => {
       server('bad', { BROKEN: '1' }, 'pair') +
       server('quick', {}, 'mixed') +
       server('slow', { SLOW: '600' }, 'mixed') +
+      server('first', {}, 'spread', 8080, 'node-1') +
+      server('second', {}, 'spread', 8080, 'node-2') +
+      group('spread') +
       group('hearing') +
       group('pair') +
       group('mixed'),
@@ -238,4 +248,33 @@ spec:
     assert.equal(podOf(await ask('pair', '/')), 'good');
     assert.equal(podOf(await ask('pair', '/bad')), 'bad');
   }
+});
+
+test('locality: the near endpoint while there is one, then the far one', async () => {
+  // A pod that is killed answers nothing at all for a moment: such a request is given up, not waited for.
+  const look = (): Promise<Answered> => world.client.ask({ url: 'http://spread/', timeoutMs: 2_000 });
+  const pods = async (): Promise<string> =>
+    [...new Set((await Promise.all(Array.from({ length: 12 }, look))).map(podOf))].sort().join();
+  assert.equal(await pods(), 'first,second', 'without a rule both answer');
+  await using _rule = await world.apply(
+    rule(
+      'spread',
+      '{ outlierDetection: { consecutive5xxErrors: 3 }, loadBalancer: { localityLbSetting: { enabled: true } } }',
+    ),
+  );
+  const selector = 'gateway.networking.k8s.io/gateway-name=waypoint';
+  const node = await world.mesh.kubectlOk([
+    'get',
+    'pods',
+    '-n',
+    NAMESPACE,
+    '-l',
+    selector,
+    '-o',
+    'jsonpath={.items[0].spec.nodeName}',
+  ]);
+  const [near, far] = node.trim() === 'node-1' ? ['first', 'second'] : ['second', 'first'];
+  await soon('only the near one answers', async () => (await pods()) === near);
+  await world.mesh.kubectlOk(['scale', `deploy/${near}`, '-n', NAMESPACE, '--replicas=0']);
+  await soon('the far one takes over', async () => (await pods()) === far);
 });

@@ -18,6 +18,8 @@ export interface NodeServer {
   /** Secret mounted at /secret. */
   readonly secret?: string;
   readonly replicas?: number;
+  /** Where it must run. */
+  readonly node?: string;
 }
 
 /** Where a program of test/support is inside a pod: the host's files are there too. */
@@ -38,6 +40,7 @@ export function nodeServer(server: NodeServer): string {
   };
   const pod = {
     terminationGracePeriodSeconds: 0,
+    ...(server.node === undefined ? {} : { nodeName: server.node }),
     containers: [container],
     ...(secret === undefined ? {} : { volumes: [{ name: 'secret', secret: { secretName: secret } }] }),
   };
