@@ -178,8 +178,12 @@ test('replacing every ztunnel under steady requests loses none', async () => {
 });
 
 test('`up` on the running mesh changes nothing and says what runs', async () => {
+  const settings = ['-n', 'istio-system', 'configmap/istio'];
+  await mesh.kubectlOk(['patch', ...settings, '--type=merge', '-p', '{"data":{"mesh":"enableTracing: false\\n"}}']);
   const ran = await mesh.ambit(['up', '--detach', '--wait', '60s']);
   assert.equal(ran.code, 0, ran.stderr);
+  const kept = await mesh.kubectlOk(['get', ...settings, '-o', 'jsonpath={.data.mesh}']);
+  assert.equal(kept.trim(), 'enableTracing: false', 'settings that were edited stay');
 });
 
 test('status shows the whole as JSON', async () => {

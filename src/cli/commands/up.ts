@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { BUILT_IN_CLASSES } from '../../derive/names.ts';
 import { type Applied, applyManifests, removeManifests } from '../../kube/apply.ts';
 import { connectKube, type HttpKubeClient } from '../../kube/client/client.ts';
-import { GATEWAYS } from '../../kube/client/resources.ts';
+import { CONFIG_MAPS, GATEWAYS } from '../../kube/client/resources.ts';
 import { type Manifest, readManifests } from '../../kube/manifests.ts';
 import { diagnose, refusal } from '../doctor.ts';
 import { Failure } from '../failure.ts';
@@ -216,6 +216,7 @@ async function applyAll(
 ): Promise<Applied[]> {
   // Both go at once; what the user writes himself (the mesh's ConfigMap) is not also written by us, in whichever order.
   const written = new Set(user.map(identity));
+  for (const manifest of system) if (await isKept(client, manifest)) written.add(identity(manifest));
   const [first, second] = await Promise.all([
     applyManifests(
       client,
@@ -236,6 +237,12 @@ async function applyAll(
     });
   }
   return [...first.applied, ...second.applied];
+}
+
+/** The mesh's settings are its users' once they are there. */
+async function isKept(client: HttpKubeClient, { object }: Manifest): Promise<boolean> {
+  const { name = '', namespace = '' } = object.metadata ?? {};
+  return object.kind === 'ConfigMap' && (await client.get(CONFIG_MAPS, name, namespace)) !== undefined;
 }
 
 async function waitReady(
