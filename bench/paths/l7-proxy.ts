@@ -311,7 +311,13 @@ export async function proxyHop(folder: string, pair: Pair, setting: L7Setting): 
     AUTH_TOKEN: join(folder, 'token'),
     IPV6_ENABLED: 'false',
   };
-  const program = [process.execPath, join(import.meta.dirname, '../../dist/proxy.mjs'), 'router'];
+  // As the room starts it (src/local/images/builtin.ts).
+  const program = [
+    process.execPath,
+    '--max-semi-space-size=4',
+    join(import.meta.dirname, '../../dist/proxy.mjs'),
+    'router',
+  ];
   const proxy = startLogging(inside(pair.client.netns, program), log, env);
   return {
     subject: 'ambit',

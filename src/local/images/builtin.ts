@@ -28,9 +28,19 @@ export interface Builtin {
 
 type Make = (host: ImageHost) => Builtin;
 
+/**
+ * What can only be said before the program starts. An L7 proxy's young generation would grow to 48 MB under load for
+ * nothing: with 4 MB semi-spaces the CPU per request is the same, RSS after the load 119 instead of 139 MB.
+ */
+const NODE_FLAGS: Readonly<Record<string, readonly string[]>> = { proxy: ['--max-semi-space-size=4'] };
+
 const bundle =
   (role: string, extra: Partial<Builtin> = {}): Make =>
-  (host) => ({ entrypoint: [host.node, join(host.ambitRoot, 'dist', `${role}.mjs`)], command: [], ...extra });
+  (host) => ({
+    entrypoint: [host.node, ...(NODE_FLAGS[role] ?? []), join(host.ambitRoot, 'dist', `${role}.mjs`)],
+    command: [],
+    ...extra,
+  });
 
 const part = (role: string): Make => bundle(role, { system: true });
 const echo = (env: Record<string, string>): Make => bundle('echo', { env, describesPod: true });
