@@ -100,7 +100,11 @@ async function enrolment(client: HttpKubeClient, options: PartOptions): Promise<
   const settled = async (captured: boolean): Promise<void> => {
     const end = performance.now() + 20_000;
     for (;;) {
-      const { items } = await client.list(PODS, { namespace: NAMESPACE });
+      // Gateways and waypoints are never captured.
+      const { items } = await client.list(PODS, {
+        namespace: NAMESPACE,
+        labelSelector: '!gateway.networking.k8s.io/gateway-name',
+      });
       if (items.every((pod) => (pod.metadata?.annotations?.[REDIRECTION] === 'enabled') === captured)) return;
       if (performance.now() > end) throw new Error('the pods were not captured in 20 s');
       await new Promise((resolve) => setTimeout(resolve, 3));
